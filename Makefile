@@ -1,0 +1,68 @@
+# Everything starts here: each target sets up what it needs, in .venv, and does nothing twice.
+#   make book            make test            make help
+
+PYTHON ?= python3
+# The build of torch: cpu or cuda. Empty: the one that is installed, at first cpu.
+TORCH ?=
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+# Passed on: make test ARGS="-k folds", make doctor ARGS=--json
+ARGS ?=
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+BOOK := book/_build/html/index.html
+
+.PHONY: help setup book test check lint types stripped format lab doctor browser clean distclean
+
+help: ## list the targets (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PYTHON=python3.12  ARGS=\"…\" (for test, lab and doctor)"
+
+setup: ## make .venv with the pinned packages (the others call it)
+	@scripts/set_up.sh $(PYTHON) $(TORCH)
+
+book: setup ## run the notebooks and build the book: book/_build/html/index.html
+	@$(BIN)/python scripts/workflow.py --cores $(CORES) book --quiet host rules
+	@echo "The book is ready: $(CURDIR)/$(BOOK)"
+
+test: book browser ## build the book, then run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy on emoser_lib
+	@$(BIN)/mypy
+
+stripped: setup ## no outputs in the notebooks
+	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+
+format: setup ## ruff and nbstripout put things right
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/nbstripout --keep-id notebooks/*.ipynb
+
+lab: setup ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks $(ARGS)
+
+doctor: ## say what this machine has and lacks, with the way to get it (works before set-up too)
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m emoser_lib.doctor $(ARGS)
+
+browser: setup ## install Chromium for the browser tests, if absent and root
+	@scripts/install_browser.sh $(BIN)/python
+
+clean: ## remove the built book and the tools' caches; runs stay
+	rm -rf book/_build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv and every run too
+	rm -rf $(VENV) runs .snakemake .snakemake.lock

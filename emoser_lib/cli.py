@@ -1,0 +1,282 @@
+"""The `emoser` command. Every error is one sentence; exit code 2 for usage, 1 for failure.
+
+Written with click, which papermill brings along: typer cannot express papermill's ``-p NAME VALUE``.
+"""
+
+import json
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+import emoser_lib
+from emoser_lib.errors import EmoserError, UsageError
+
+
+def main() -> None:
+    """Run the command; turn errors and warnings into one sentence each on standard error."""
+    warnings.showwarning = _warn  # type: ignore[assignment]
+    try:
+        code = emoser.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except EmoserError as error:
+        _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "emoser"
+        _fail(f"{error.format_message().rstrip('.')}: see `{command} --help`.", 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped.", 130)
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    print(f"emoser: note: {message}", file=sys.stderr)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"emoser: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _print_json(value: Any) -> None:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for pair in given:
+        left, equals, right = pair.partition("=")
+        if not equals or not left:
+            raise UsageError(f"{option} '{pair}' is not of the form name=value: write for example {option} audio=file.")
+        pairs[left] = right
+    return pairs
+
+
+def _own_folder(root: str | None, table: str | None, column: Sequence[str], label: Sequence[str]) -> dict[str, Any]:
+    if root is None and (table or column or label):
+        raise UsageError("--table, --column and --label belong to a folder of your own: name it with --root DIR.")
+    options: dict[str, Any] = {
+        "root": root and str(Path(root).expanduser().resolve()),
+        "table": table,
+        "columns": _pairs(column, "--column"),
+        "labels": _pairs(label, "--label"),
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def own_folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that describe a user's own recordings (corpus 'folder')."""
+    for option in (
+        click.option("--label", multiple=True, metavar="THEIRS=OURS", help="Ira=anger; repeat it."),
+        click.option("--column", multiple=True, metavar="OURS=THEIRS", help="audio=file; repeat it."),
+        click.option("--table", help="Its table, relative to --root (default metadata.csv)."),
+        click.option("--root", help="Folder of your own recordings (corpus 'folder')."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(emoser_lib.__version__, prog_name="emoser")
+def emoser() -> None:
+    """Speech emotion recognition with large language models: corpora, runs, scores."""
+
+
+@emoser.group()
+def corpus() -> None:
+    """List, describe, check and fetch corpora."""
+
+
+@corpus.command("list")
+@json_option
+def corpus_list(as_json: bool) -> None:
+    """List the corpora and whether their data are here."""
+    from emoser_lib.corpora import SOURCES, data_home
+
+    rows = [
+        {
+            "name": name,
+            "about": source.about,
+            "licence": source.licence,
+            "here": source.folder is None or (data_home() / source.folder).is_dir(),
+        }
+        for name, source in SOURCES.items()
+    ]
+    if as_json:
+        return _print_json({"data": str(data_home()), "corpora": rows})
+    for row in rows:
+        print(f"{row['name']:<12} {'here   ' if row['here'] else 'missing'} {row['about']} ({row['licence']})")
+
+
+@corpus.command("describe")
+@click.argument("name")
+@own_folder_options
+@json_option
+def corpus_describe(name: str, as_json: bool, **own: Any) -> None:
+    """Count clips, labels, videos, speakers and hours by split."""
+    from emoser_lib.corpora import describe, load_corpus
+
+    description = describe(load_corpus(name, **_own_folder(**own)))
+    if as_json:
+        return _print_json(description)
+    for split, counts in description.splits.items():
+        labels = ", ".join(f"{x} {n}" for x, n in counts.labels.items()) or "no labels shown"
+        known = {"videos": counts.videos, "speakers": counts.speakers, "hours": counts.hours}
+        more = ", ".join(f"{n:g} {what}" for what, n in known.items() if n is not None)
+        print(f"{split}: {counts.clips} clips ({labels}){'; ' + more if more else ''}")
+    for reason, n in description.left_out.items():
+        print(f"left out: {n} clips {reason}")
+
+
+@corpus.command("check")
+@click.argument("name")
+@own_folder_options
+@click.option("--longest", type=click.FloatRange(min=0.03), default=30.0, show_default=True, help="Seconds.")
+@json_option
+def corpus_check(name: str, longest: float, as_json: bool, **own: Any) -> int:
+    """Name every clip with something wrong; exit code 1 if any has a fault that needs repair.
+
+    Duplicates and labels outside the six are named too, but may be as they should.
+    """
+    from emoser_lib.corpora import check, load_corpus
+
+    loaded = load_corpus(name, **_own_folder(**own))
+    findings = check(loaded, longest_seconds=longest)
+    if as_json:
+        listed = [asdict(finding) | {"fault": finding.kind.is_fault} for finding in findings]
+        _print_json({"name": loaded.name, "clips": len(loaded), "findings": listed})
+    else:
+        for finding in findings:
+            print(f"{finding.kind}: {finding.clip or loaded.name}: {finding.message}")
+        counted = Counter(finding.kind for finding in findings)
+        found = ", ".join(f"{n} {kind}" for kind, n in counted.items()) or "nothing found"
+        print(f"{loaded.name}: {len(loaded)} clips; {found}", file=sys.stderr)
+    return 1 if any(finding.kind.is_fault for finding in findings) else 0
+
+
+@corpus.command("fetch")
+@click.argument("name")
+@json_option
+def corpus_fetch(name: str, as_json: bool) -> None:
+    """Download a corpus's public tables and say how to get the rest."""
+    from emoser_lib.corpora import fetch
+
+    fetched = fetch(name)
+    if as_json:
+        return _print_json(fetched)
+    for file in fetched.files:
+        print(f"{file.status}: {file.path}")
+    if fetched.files:
+        print(f"Licence: {fetched.licence}")
+    print(fetched.instructions)
+
+
+@emoser.command()
+@click.argument("name")
+@click.option("--scheme", default="paper", show_default=True, help="paper, video or speaker.")
+@own_folder_options
+@json_option
+def folds(name: str, scheme: str, as_json: bool, **own: Any) -> None:
+    """Print the five folds of a corpus: ids of their validation clips."""
+    from emoser_lib.corpora import load_corpus
+    from emoser_lib.experiments import folds as make_folds
+
+    loaded = load_corpus(name, **_own_folder(**own))
+    made = make_folds(loaded, scheme)
+    if as_json:
+        return _print_json({"folds": [list(fold.validation) for fold in made]})
+    label_of = loaded.training().set_index("id")["label"]
+    for fold in made:
+        counts = label_of[list(fold.validation)].value_counts()
+        print(f"fold {fold.index}: {len(fold.validation)} clips ({', '.join(f'{x} {n}' for x, n in counts.items())})")
+
+
+@emoser.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--corpus", "name", default="emospeech", show_default=True, help="Whose test split is scored.")
+@json_option
+def score(file: Path, name: str, as_json: bool) -> None:
+    """Score a submission (CSV with the header id,task_1,task_2) on a corpus's test split."""
+    from emoser_lib.corpora import load_corpus
+    from emoser_lib.experiments import read_submission, score_submission
+
+    loaded = load_corpus(name)
+    scored = score_submission(read_submission(file, loaded), loaded)
+    if as_json:
+        return _print_json(scored)
+    for task, result in scored.model_dump().items():
+        if result:
+            low, high = result["ci_bootstrap_clip"]
+            print(
+                f"{task}: macro-F1 {result['macro_f1']:.4f} [{low:.4f}, {high:.4f}], accuracy {result['accuracy']:.4f}"
+            )
+            for label, of_label in result["per_class"].items():
+                print(f"  {label:<10} F1 {of_label['f1']:.4f}  n {of_label['n']}")
+
+
+@emoser.command("run")
+@click.argument("notebook")
+@click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
+@click.option("--only", metavar="RUN", help="One run of the profile; default: all.")
+@click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--timeout", type=click.FloatRange(min=1), help="Seconds for one run; default: none.")
+@own_folder_options
+@json_option
+def run_notebook(
+    notebook: str,
+    profile: str,
+    only: str | None,
+    parameter: Sequence[tuple[str, str]],
+    runs: Path,
+    timeout: float | None,
+    as_json: bool,
+    **own: Any,
+) -> int:
+    """Execute a notebook and write its record."""
+    from emoser_lib.experiments.parameters import parameters_of
+    from emoser_lib.experiments.profiles import plan
+    from emoser_lib.experiments.runner import find_notebook, run
+
+    path = find_notebook(notebook)
+    known = parameters_of(path)
+    values: dict[str, Any] = {n: known[n].parse(v) if n in known else v for n, v in parameter}
+    if folder := _own_folder(**own):
+        values |= {"corpus": "folder", "corpus_options": folder}
+    records = []
+    for planned in plan(path, profile, only, values):
+        print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
+        record, where = run(planned, runs, timeout)
+        records.append(record)
+        print(f"{record.status} in {record.seconds:.0f} s: {where}", file=sys.stderr)
+        if record.error:
+            print(f"emoser: {planned.chapter}: {record.error}", file=sys.stderr)
+    if as_json:
+        _print_json([record.model_dump(mode="json") for record in records])
+    return 0 if all(record.status == "ok" for record in records) else 1
+
+
+@emoser.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Say what this machine has and lacks, and how to get it."""
+    from emoser_lib.doctor import report
+
+    return report(as_json)
+
+
+if __name__ == "__main__":
+    main()

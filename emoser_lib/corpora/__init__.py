@@ -1,0 +1,27 @@
+"""Recordings, transcripts, labels: every corpus in one shape."""
+
+from emoser_lib.corpora.audio import SAMPLE_RATE, read_waveform
+from emoser_lib.corpora.ceilings import ceilings
+from emoser_lib.corpora.check import Finding, Kind, check
+from emoser_lib.corpora.corpus import COLUMNS, LABELS, Corpus
+from emoser_lib.corpora.describe import clip_seconds, describe
+from emoser_lib.corpora.fetch import fetch
+from emoser_lib.corpora.loaders import SOURCES, data_home, load_corpus
+
+__all__ = [
+    "COLUMNS",
+    "LABELS",
+    "SAMPLE_RATE",
+    "SOURCES",
+    "Corpus",
+    "Finding",
+    "Kind",
+    "ceilings",
+    "check",
+    "clip_seconds",
+    "data_home",
+    "describe",
+    "fetch",
+    "load_corpus",
+    "read_waveform",
+]

@@ -1,0 +1,202 @@
+"""Look for what is wrong with a corpus before anything is trained on it: every clip is named."""
+
+import hashlib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from emoser_lib.corpora.audio import read_samples
+from emoser_lib.corpora.corpus import LABELS, Corpus
+from emoser_lib.errors import DataError
+
+SILENT_PEAK = 10 ** (-60 / 20)
+"""A clip whose loudest sample is below this (-60 dB of full scale; our choice) is silent."""
+
+FULL_SCALE, CLIPPED_SHARE = 0.999, 0.001
+"""A clip is clipped when at least ``CLIPPED_SHARE`` of the samples of a channel reach ``FULL_SCALE`` (our choice).
+
+Measured on 23 clips of elicited_es, as wav and as mp3: normalised to full scale at most 0.011 % reach it, amplified
+by 12 dB and cut off at least 0.7 %. A rule by runs of full-scale samples would not do: mp3 breaks runs up, and
+lets one loud peak overshoot for several samples.
+"""
+
+EMPTY_SECONDS = 0.030
+"""Shorter than this is no speech (our choice): about one frame of every encoder."""
+
+LONGEST_SECONDS = 30.0
+"""Whisper hears 30 s and no more; the papers' clips have at most 15 s."""
+
+
+class Kind(StrEnum):
+    """What can be found, in the order in which `check` lists it."""
+
+    NO_AUDIO = "no audio"
+    """The whole corpus has no audio (then no clip is named for it)."""
+    NO_TRANSCRIPTIONS = "no transcriptions"
+    """The whole corpus has no transcription (then no clip is named for it)."""
+    MISSING_AUDIO = "missing audio"
+    UNREADABLE_AUDIO = "unreadable audio"
+    EMPTY_AUDIO = "empty audio"
+    SILENT_AUDIO = "silent audio"
+    CLIPPED_AUDIO = "clipped audio"
+    OVER_LONG_AUDIO = "over-long audio"
+    UNKNOWN_LABEL = "unknown label"
+    """A label that is none of the six: the corpus may have it, the papers' systems do not know it."""
+    EMPTY_TRANSCRIPTION = "empty transcription"
+    DUPLICATE_TRANSCRIPTION = "duplicate transcription"
+    """The same words as another clip, whatever the case, spaces and punctuation."""
+    DUPLICATE_AUDIO = "duplicate audio"
+    """The same bytes as another clip's file."""
+    DUPLICATE_ACROSS_SPLITS = "duplicate across splits"
+    """A duplicate transcription or audio whose other clip is in another split."""
+
+    @property
+    def is_fault(self) -> bool:
+        """Something to repair before training. The others are worth knowing and may be as they should."""
+        return self in FAULTS
+
+
+FAULTS = (
+    Kind.MISSING_AUDIO,
+    Kind.UNREADABLE_AUDIO,
+    Kind.EMPTY_AUDIO,
+    Kind.SILENT_AUDIO,
+    Kind.CLIPPED_AUDIO,
+    Kind.OVER_LONG_AUDIO,
+    Kind.EMPTY_TRANSCRIPTION,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one clip, or with the corpus where ``clip`` is empty.
+
+    Attributes:
+        kind: one of `Kind`.
+        clip: id of the clip.
+        message: one sentence for people.
+        where: the audio file, where the finding is about one.
+        group: id of the first clip with the same content, where the finding is about a duplicate.
+    """
+
+    kind: Kind
+    clip: str
+    message: str
+    where: str = ""
+    group: str = ""
+
+
+def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[Finding]:
+    """Find missing, unreadable, empty, silent, clipped and over-long audio, labels outside the six, empty
+    and duplicate transcriptions, duplicate audio, and duplicates across splits.
+
+    Each audio file is read once; a progress bar goes to a terminal's stderr. A clip without audio when others
+    have it is missing; a corpus without any is one finding, and so is one without any transcription. Labels
+    that the frame hides are not looked at.
+
+    Args:
+        corpus: what `load_corpus` returns.
+        longest_seconds: a longer clip is over-long.
+
+    Returns:
+        Findings by kind, then in the corpus's order; empty when all is well.
+
+    >>> from emoser_lib.corpora.corpus import Corpus, build_frame
+    >>> two = build_frame({"id": ["a", "b"], "transcription": ["¡Qué bien!", "qué  bien"], "split": ["train", "test"]})
+    >>> for finding in check(Corpus("two", two)):
+    ...     print(f"{finding.kind}: {finding.clip} {finding.message}")
+    no audio:  the corpus has no audio here
+    duplicate transcription: a the words are those of b
+    duplicate transcription: b the words are those of a
+    duplicate across splits: a split train, but the words are those of b (test)
+    duplicate across splits: b split test, but the words are those of a (train)
+    """
+    frame = corpus.frame
+    found, audio = _measure_all(corpus, longest_seconds)
+    found += _unknown_labels(corpus)
+    words = {clip: _words(text) for clip, text in zip(frame["id"], frame["transcription"], strict=True)}
+    if not any(words.values()):
+        found.append(Finding(Kind.NO_TRANSCRIPTIONS, "", "the corpus has no transcriptions"))
+    else:
+        wordless = (clip for clip, text in words.items() if not text)
+        found += [Finding(Kind.EMPTY_TRANSCRIPTION, clip, "the transcription has no words") for clip in wordless]
+    split_of = dict(zip(frame["id"], frame["split"], strict=True))
+    found += _duplicates(words, split_of, Kind.DUPLICATE_TRANSCRIPTION, "the words are those of")
+    found += _duplicates(audio, split_of, Kind.DUPLICATE_AUDIO, "the audio is that of")
+    kinds, rows = list(Kind), {clip: row for row, clip in enumerate(frame["id"])}
+    return sorted(found, key=lambda finding: (kinds.index(finding.kind), rows.get(finding.clip, -1)))
+
+
+def _unknown_labels(corpus: Corpus) -> Iterator[Finding]:
+    for clip, label in zip(corpus.frame["id"], corpus.frame["label"], strict=True):
+        if label and label not in LABELS:
+            yield Finding(Kind.UNKNOWN_LABEL, clip, f"the label '{label}' is not one of {', '.join(LABELS)}")
+
+
+def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding], dict[str, str]]:
+    """The findings about audio, and the hash of each file by clip."""
+    paths = dict(zip(corpus.frame["id"], corpus.frame["audio"], strict=True))
+    if not any(paths.values()):
+        return [Finding(Kind.NO_AUDIO, "", "the corpus has no audio here")], {}
+    found, hashes = [], {}
+    for clip, path in tqdm(paths.items(), desc="reading audio", unit="clip", disable=None, leave=False):
+        if not Path(path).is_file():
+            found.append(Finding(Kind.MISSING_AUDIO, clip, f"{path or 'its audio'} is not there", path))
+            continue
+        with Path(path).open("rb") as file:
+            hashes[clip] = hashlib.file_digest(file, "sha256").hexdigest()
+        found += [Finding(kind, clip, message, path) for kind, message in _listen(Path(path), longest_seconds)]
+    return found, hashes
+
+
+def _listen(path: Path, longest_seconds: float) -> Iterator[tuple[Kind, str]]:
+    """What is wrong with the samples as they are stored: before channels are averaged and the rate is changed."""
+    try:
+        samples, rate = read_samples(path)
+    except DataError as error:
+        yield Kind.UNREADABLE_AUDIO, str(error)
+        return
+    size, seconds = np.abs(samples), len(samples) / rate
+    if seconds < EMPTY_SECONDS:
+        yield Kind.EMPTY_AUDIO, f"{1000 * seconds:.0f} ms long, shorter than {1000 * EMPTY_SECONDS:.0f} ms"
+        return
+    if size.max() < SILENT_PEAK:
+        yield Kind.SILENT_AUDIO, f"no sample is louder than {20 * np.log10(SILENT_PEAK):.0f} dB of full scale"
+    share = float((size >= FULL_SCALE).mean(axis=0).max())
+    if share >= CLIPPED_SHARE:
+        yield Kind.CLIPPED_AUDIO, f"{share:.2%} of the samples are at full scale"
+    if seconds > longest_seconds:
+        yield Kind.OVER_LONG_AUDIO, f"{seconds:.1f} s long, longer than {longest_seconds:g} s"
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def _duplicates(content_of: dict[str, str], split_of: dict[str, str], kind: Kind, what: str) -> Iterator[Finding]:
+    groups = defaultdict(list)
+    for clip, content in content_of.items():
+        if content:
+            groups[content].append(clip)
+    for group in (clips for clips in groups.values() if len(clips) > 1):
+        splits = {split_of[clip] for clip in group} - {""}
+        elsewhere = {own: [clip for clip in group if split_of[clip] not in ("", own)] for own in splits}
+        for clip in group:
+            yield Finding(kind, clip, f"{what} {_some(group, besides=clip)}", group=group[0])
+            own = split_of[clip]
+            if others := elsewhere.get(own):
+                named = _some([f"{other} ({split_of[other]})" for other in others])
+                yield Finding(Kind.DUPLICATE_ACROSS_SPLITS, clip, f"split {own}, but {what} {named}", group=group[0])
+
+
+def _some(names: list[str], besides: str = "", most: int = 3) -> str:
+    shown = [name for name in names[: most + 1] if name != besides][:most]
+    more = len(names) - len(shown) - bool(besides)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,269 @@
+"""The corpora this project knows by name, and a user's own folder."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from emoser_lib.corpora.corpus import COLUMNS, LABELS, TIME_COLUMNS, Corpus, build_frame, label_set
+from emoser_lib.corpora.published import load_iemocap, load_meld
+from emoser_lib.corpora.tables import read_table
+from emoser_lib.errors import DataError, UsageError, did_you_mean
+
+DEMO_FOLDER = Path(__file__).parent / "demo_data"
+
+PUBLIC_TABLE = "spanish-meacorpus-2023-dataset.csv"
+VIDEO_KEYS = "dataset-with-video-keys.csv"
+CHALLENGE_TRAIN = "EmoSPeech_phase_2_train.csv"
+CHALLENGE_TEST = "EmoSPeech_phase_2_test_public.csv"
+
+GENDERS = {"F": "female", "M": "male"}
+
+
+def data_home() -> Path:
+    """The folder that holds the corpora: ``$EMOSER_DATA``, default ``~/.cache/emoser/data``; absolute."""
+    return Path(os.environ.get("EMOSER_DATA") or "~/.cache/emoser/data").expanduser().resolve()
+
+
+def load_demo(folder: Path = DEMO_FOLDER) -> Corpus:
+    """The synthetic corpus shipped in the package (``demo_data/README.md``)."""
+    table = read_table(folder / "metadata.csv", need=COLUMNS)
+    audio = [str(folder / name) for name in table["audio"]]
+    return Corpus("demo", build_frame({**_columns(table), "audio": audio}))
+
+
+def load_meacorpus(folder: Path) -> Corpus:
+    """Spanish MEACorpus 2023 as published: 5,129 clips with its own split, joined with the video keys.
+
+    The two public tables have the same rows in the same order; label and text are compared row by row.
+
+    Raises:
+        DataError: a table is missing, or the two do not match.
+    """
+    table = _table_with_videos(folder)
+    return Corpus("meacorpus", build_frame(_columns(table)))
+
+
+def load_emospeech(folder: Path) -> Corpus:
+    """EmoSPeech 2024 as the participants had it: 3,000 training clips and 750 test clips without labels.
+
+    The split is the challenge's (the public table has another one, which has 600 of the 750 test clips
+    in its training part). Video, gender and times come from the public table. Test labels are in
+    ``gold_labels()`` only.
+
+    Raises:
+        DataError: a table is missing, or an id of the challenge is not in the public table.
+    """
+    public = _table_with_videos(folder).set_index("id")
+    train = _read(folder, CHALLENGE_TRAIN, ("id", "label", "transcription"))
+    test = _read(folder, CHALLENGE_TEST, ("id", "transcription"))
+    rows = pd.concat([train.assign(split="train"), test.assign(label="", split="test")], ignore_index=True)
+    unknown = sorted(set(rows["id"]) - set(public.index))
+    if unknown:
+        raise DataError(f"{folder / PUBLIC_TABLE} has no clip '{unknown[0]}' of the challenge: fetch both again.")
+    known = public.loc[rows["id"]].reset_index()
+    frame = build_frame({**_columns(known), **_columns(rows)})
+    held_out = dict(public.loc[test["id"], "label"])
+    return Corpus("emospeech", frame, held_out=held_out)
+
+
+def load_elicited_es(folder: Path) -> Corpus:
+    """Elicited Spanish emotions, a raw part of EmoMatchSpanishDB: 16 speakers, 12 sentences, no split.
+
+    Clips without a label of the six (surprise) are left out and counted in ``left_out``.
+    """
+    table = _read(folder, "metadata.csv", ("file", "label", "speaker", "gender", "transcription"))
+    kept = table[table["label"].isin(LABELS)]
+    frame = build_frame(
+        {
+            "id": kept["file"],
+            "audio": [str(folder / name) for name in kept["file"]],
+            "transcription": kept["transcription"],
+            "label": kept["label"],
+            "speaker": kept["speaker"],
+            "gender": kept["gender"].map(GENDERS),
+        }
+    )
+    left_out = {"without a label of the six": len(table) - len(kept)}
+    return Corpus("elicited_es", frame, left_out=left_out)
+
+
+def load_folder(
+    root: str | Path,
+    table: str | Path = "metadata.csv",
+    columns: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Corpus:
+    """A user's own recordings, described by a table; no code needed.
+
+    Args:
+        root: the folder that holds the table.
+        table: CSV or TSV file, relative to ``root``.
+        columns: our column name -> the table's; those not named are taken by our names where present.
+            ``audio`` paths are relative to the table; ``id`` is the table's, else the audio path.
+        labels: the table's label -> ours. Without it a label outside the six becomes a label of its own;
+            with it such a label is an error. An empty label means none.
+
+    Raises:
+        UsageError: the folder does not exist, or a column is not one of ours.
+        DataError: the table is missing or lacks a column, or a label is not mapped.
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "metadata.csv").write_text("file,emotion\\na.wav,Ira\\nb.wav,\\n")
+    >>> own = load_folder(folder, columns={"audio": "file", "label": "emotion"}, labels={"Ira": "anger"})
+    >>> own.labels, list(own.frame.id)
+    (('anger',), ['a.wav', 'b.wav'])
+    """
+    root, columns = Path(root).expanduser().resolve(), dict(columns or {})
+    if not root.is_dir():
+        raise UsageError(f"the folder {root} is not there: correct root (--root).")
+    for ours in columns:
+        if ours not in COLUMNS:
+            hint = did_you_mean(ours, list(COLUMNS))
+            raise UsageError(f"'{ours}' is not a column of ours{hint}: use one of {', '.join(COLUMNS)}.")
+    path = root / table
+    how = "write one with a line a clip, or name yours with table (--table)"
+    theirs = read_table(path, need=columns.values(), how_to_get=how)
+    known: dict[str, pd.Series] = {
+        name: theirs[columns.get(name, name)] for name in COLUMNS if columns.get(name, name) in theirs
+    }
+    if not {"audio", "transcription"} & set(known) or not {"id", "audio"} & set(known):
+        raise DataError(
+            f"{path} has no column 'audio' (nor 'id' and 'transcription'): it has {', '.join(theirs.columns)}; "
+            "say which is which with columns (--column audio=…)."
+        )
+    if "id" not in known:
+        known["id"] = known["audio"]
+    if "audio" in known:
+        known["audio"] = known["audio"].map(lambda name: str((path.parent / name).resolve()) if name else "")
+    if "label" in known:
+        known["label"] = _map_labels(known["label"].str.strip(), labels, path)
+    for name in set(TIME_COLUMNS) & set(known):
+        known[name] = _milliseconds(known[name], path)
+    frame = build_frame(known)
+    return Corpus("folder", frame, labels=label_set(frame["label"]) or LABELS)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a named corpus comes from."""
+
+    about: str
+    licence: str
+    load: Callable[..., Corpus]
+    folder: str | None = None
+    """Below ``data_home()``; ``None``: shipped, or named by the caller."""
+
+
+SOURCES: dict[str, Source] = {
+    "demo": Source("500 synthetic Spanish clips, shipped in the package", "CC0 1.0", load_demo),
+    "emospeech": Source(
+        "EmoSPeech-IberLEF 2024: 3,000 + 750 clips, the challenge's split", "CC BY-NC 4.0", load_emospeech, "meacorpus"
+    ),
+    "meacorpus": Source(
+        "Spanish MEACorpus 2023: 5,129 clips, its own split", "CC BY-NC 4.0", load_meacorpus, "meacorpus"
+    ),
+    "elicited_es": Source(
+        "elicited emotions, 16 speakers of Spanish, 12 sentences", "none stated", load_elicited_es, "elicited_es"
+    ),
+    "folder": Source("your own recordings, described by a table", "yours", load_folder),
+    "iemocap": Source("IEMOCAP, 12 hours of acted dialogue", "on request, USC SAIL", load_iemocap, "iemocap"),
+    "meld": Source("MELD, dialogues of a television series", "GPL-3.0", load_meld, "meld"),
+}
+
+
+def load_corpus(name: str, **options: object) -> Corpus:
+    """Load a corpus by name.
+
+    Args:
+        name: one of ``SOURCES``.
+        options: for ``folder``: root, table, columns, labels (see `load_folder`); the others take none.
+
+    Raises:
+        UsageError: the name or an option is unknown.
+        DataError: the data are not there or not well formed.
+
+    >>> len(load_corpus("demo"))
+    500
+    """
+    if name not in SOURCES:
+        hint = did_you_mean(name, list(SOURCES))
+        raise UsageError(f"there is no corpus '{name}'{hint}: known are {', '.join(SOURCES)}.")
+    source = SOURCES[name]
+    if name == "folder":
+        if "root" not in options:
+            raise UsageError("corpus 'folder' needs to know where it is: give root (--root DIR).")
+        return source.load(**options)
+    if options:
+        raise UsageError(f"corpus '{name}' takes no option '{next(iter(options))}': only 'folder' takes options.")
+    if source.folder is None:
+        return source.load()
+    return source.load(source_folder(name))
+
+
+def source_folder(name: str) -> Path:
+    """The folder of a named corpus below `data_home`.
+
+    Raises:
+        DataError: it is not there.
+    """
+    folder = data_home() / str(SOURCES[name].folder)
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is not there: run `emoser corpus fetch {name}`, or set EMOSER_DATA to the folder that holds it."
+        )
+    return folder
+
+
+def _read(folder: Path, name: str, need: tuple[str, ...]) -> pd.DataFrame:
+    return read_table(folder / name, need=need, how_to_get=f"run `emoser corpus fetch {folder.name}`")
+
+
+def _table_with_videos(folder: Path) -> pd.DataFrame:
+    table = _read(folder, PUBLIC_TABLE, ("filename", "label", "transcription", "split"))
+    keys = _read(folder, VIDEO_KEYS, ("youtube_key", "label", "gender", "start_time", "end_time", "transcription"))
+    if len(table) != len(keys):
+        raise DataError(
+            f"{folder}: {PUBLIC_TABLE} has {len(table)} rows and {VIDEO_KEYS} {len(keys)}: fetch both again."
+        )
+    differs = (table["label"] != keys["label"]) | (table["transcription"] != keys["transcription"])
+    if differs.any():
+        row = int(differs.to_numpy().argmax()) + 2
+        raise DataError(
+            f"{folder / VIDEO_KEYS}, row {row}: label or text differs from {PUBLIC_TABLE}: fetch both again."
+        )
+    audio = folder / "audio"
+    return table.assign(
+        id=table["filename"],
+        audio=[str(audio / name) if audio.is_dir() else "" for name in table["filename"]],
+        video=keys["youtube_key"],
+        gender=keys["gender"],
+        start_ms=_milliseconds(keys["start_time"], folder / VIDEO_KEYS),
+        end_ms=_milliseconds(keys["end_time"], folder / VIDEO_KEYS),
+    )
+
+
+def _columns(table: pd.DataFrame) -> dict[str, pd.Series]:
+    return {name: table[name] for name in COLUMNS if name in table}
+
+
+def _milliseconds(values: pd.Series, path: Path) -> pd.Series:
+    numbers = pd.to_numeric(values.replace("", pd.NA), errors="coerce")
+    wrong = values[numbers.isna() & (values != "")]
+    if len(wrong):
+        raise DataError(f"{path}: '{wrong.iloc[0]}' is not a time in milliseconds: correct that row.")
+    return numbers
+
+
+def _map_labels(theirs: pd.Series, labels: Mapping[str, str] | None, path: Path) -> pd.Series:
+    mapped = theirs.replace(dict(labels or {}))
+    if labels is not None:
+        unmapped = sorted(set(theirs) - set(labels) - set(LABELS) - {""})
+        if unmapped:
+            raise DataError(
+                f"{path}: the label '{unmapped[0]}' is not mapped: add it to labels (--label {unmapped[0]}=…)."
+            )
+    return mapped

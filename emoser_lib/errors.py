@@ -1,0 +1,34 @@
+"""The two kinds of error a person can cause. Each is one sentence: what, where, what to do."""
+
+
+class EmoserError(Exception):
+    """Base of the errors that are shown as one sentence, never as a traceback.
+
+    ``exit_code`` is what the ``emoser`` command ends with.
+    """
+
+    exit_code = 1
+
+
+class UsageError(EmoserError, ValueError):
+    """An argument, a name or a parameter is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(EmoserError):
+    """The content of a file or folder is wrong or not there (exit code 1)."""
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the nearest known name, else an empty string.
+
+    >>> did_you_mean("emospech", ["demo", "emospeech"])
+    " (did you mean 'emospeech'?)"
+    >>> did_you_mean("zzz", ["demo"])
+    ''
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,0 +1,42 @@
+"""Folds, training, scoring, run records.
+
+The runner (`runner`, `profiles`, `parameters`) is not handed on here: chapters do not need it, and it is
+slow to import.
+"""
+
+from emoser_lib.experiments.evaluation import evaluation_folds, predict_by_folds
+from emoser_lib.experiments.folds import SCHEMES, Fold, folds
+from emoser_lib.experiments.intervals import (
+    approximate_randomisation,
+    bootstrap_interval,
+    paired_bootstrap,
+    paper_interval,
+)
+from emoser_lib.experiments.records import Record, published_records, read_record, read_records
+from emoser_lib.experiments.scoring import macro_f1_from_confusion, score
+from emoser_lib.experiments.settings import ClassicalSettings, CorpusSettings, ScoringSettings
+from emoser_lib.experiments.submission import read_submission, score_submission, write_submission
+
+__all__ = [
+    "SCHEMES",
+    "ClassicalSettings",
+    "CorpusSettings",
+    "Fold",
+    "Record",
+    "ScoringSettings",
+    "approximate_randomisation",
+    "bootstrap_interval",
+    "evaluation_folds",
+    "folds",
+    "macro_f1_from_confusion",
+    "paired_bootstrap",
+    "paper_interval",
+    "predict_by_folds",
+    "published_records",
+    "read_record",
+    "read_records",
+    "read_submission",
+    "score",
+    "score_submission",
+    "write_submission",
+]

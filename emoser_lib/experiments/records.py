@@ -1,0 +1,166 @@
+"""Records: one small JSON a run, status included."""
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emoser_lib.errors import DataError
+
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "librosa", "soundfile", "torch", "papermill")
+"""Whose versions a record holds."""
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout that the library lies in."""
+
+
+class Status(StrEnum):
+    """How a run ended. Only the runner sets it."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    KILLED = "killed"
+    SKIPPED = "skipped"
+
+
+class CorpusUsed(BaseModel):
+    """Which data a run read; two corpora with the same sha256 are the same."""
+
+    name: str
+    sha256: str
+    clips: int
+
+
+class Checkpoint(BaseModel):
+    """Which weights a run read; other bytes are another model."""
+
+    name: str
+    sha256: str
+    note: str = ""
+
+
+class Record(BaseModel):
+    """One execution of a notebook with its parameters. The schema of ``record.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+    notebook: str
+    profile: str
+    run: str
+    key: str
+    command: str
+    status: Status
+    error: str | None = None
+    parameters: dict[str, Any]
+    corpus: CorpusUsed | None = None
+    checkpoints: list[Checkpoint] = []
+    metrics: dict[str, Any] = {}
+    seconds: float
+    peak_memory_mb: float
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    commit: str | None
+    date: str
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        DataError: the file is not a record.
+    """
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a record ({str(error).splitlines()[0]}): run it again.") from None
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All records below a folder, oldest first."""
+    paths = (p for pattern in ("**/record.json", "*.json") for p in folder.glob(pattern))
+    return sorted(map(read_record, sorted(set(paths))), key=lambda r: r.date)
+
+
+def published_records(notebook: str | None = None) -> list[Record]:
+    """The committed records of ``book/records``: what was measured on real data.
+
+    Args:
+        notebook: only those of this chapter.
+    """
+    return [r for r in read_records(ROOT / "book" / "records") if notebook in (None, r.notebook)]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file under a temporary name in the same folder, then rename: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record, whole or not at all."""
+    write_whole(path, json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def now() -> str:
+    """UTC date and time, to the second.
+
+    >>> now().endswith("Z")
+    True
+    """
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and memory of this machine."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": platform.system(),
+    }
+
+
+def commit() -> str | None:
+    """The checkout's commit, with ``-dirty`` where tracked files differ; ``None`` outside git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

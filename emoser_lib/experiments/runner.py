@@ -1,0 +1,285 @@
+"""Execute a notebook, own its status, write its record.
+
+papermill's own output cannot be trusted for the status: after a killed kernel its metadata say that every
+cell completed. Here a run is ``ok`` only if its last cell was reached.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import nbformat
+import psutil
+
+from emoser_lib.corpora import data_home
+from emoser_lib.errors import UsageError, did_you_mean
+from emoser_lib.experiments.profiles import PlannedRun
+from emoser_lib.experiments.records import (
+    Checkpoint,
+    CorpusUsed,
+    Record,
+    Status,
+    commit,
+    hardware,
+    now,
+    versions,
+    write_record,
+    write_whole,
+)
+
+POLL_SECONDS = 0.2
+
+
+class Stopped(BaseException):
+    """The runner was asked to stop (SIGINT, SIGTERM)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the executing process ended, and what it left."""
+
+    status: Status
+    error: str | None
+    seconds: float
+    peak_memory_mb: float
+    notebook: nbformat.NotebookNode | None
+
+
+def find_notebook(name: str) -> Path:
+    """A notebook by path, or by name below ``notebooks/`` of the current folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for path in (Path(name), Path("notebooks") / name, Path("notebooks") / f"{name}.ipynb"):
+        if path.is_file():
+            return path.resolve()
+    known = sorted(p.stem for p in Path("notebooks").glob("*.ipynb"))
+    hint = did_you_mean(Path(name).stem, known)
+    raise UsageError(
+        f"there is no notebook '{name}'{hint}: give its path, or its name in the folder that holds notebooks/."
+    )
+
+
+def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = None) -> tuple[Record, Path]:
+    """Execute a planned run and write ``record.json`` and the executed notebook to ``runs/<chapter>/<key>/``.
+
+    The executed notebook is ``<chapter>.ipynb`` if the run is ok, else ``<chapter>.failed.ipynb``;
+    what the kernel printed is in ``run.log``.
+
+    Args:
+        planned: what to run, already checked.
+        runs: the folder of all runs.
+        timeout: seconds for the whole run; default: none.
+
+    Returns:
+        The record and its path.
+
+    Raises:
+        UsageError: the same run is going on now.
+    """
+    folder = runs.resolve() / planned.chapter / planned.key
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder):
+        outcome = _execute(planned, folder, timeout)
+        record = _record(planned, outcome)
+        return record, _write(folder, planned.chapter, outcome, record)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{folder.parent.name} {folder.name} is running already: wait for it or stop it."
+            ) from None
+        yield
+
+
+def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcome:
+    for left_over in folder.glob(".partial-*"):
+        shutil.rmtree(left_over)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
+        tempfile.TemporaryDirectory(prefix="emoser-") as sockets,  # a socket's path may have 107 bytes, no more
+    ):
+        output = Path(partial) / planned.notebook.name
+        job = {
+            "input": str(planned.notebook),
+            "output": str(output),
+            "parameters": dict(planned.parameters),
+            "cwd": str(planned.notebook.parent),
+            "connection_file": f"{sockets}/kernel.json",
+        }
+        started = time.monotonic()
+        with (folder / "run.log").open("w", encoding="utf-8") as log:
+            status, peak = _supervise(job, log.fileno(), timeout)
+        seconds = time.monotonic() - started
+        notebook = _read_output(output)
+        error = _failure(notebook, status, timeout)
+        if status is Status.OK and (notebook is None or not _reached_the_end(notebook)):
+            status, error = Status.FAILED, error or "the notebook ended before its last cell: see run.log."
+        elif status is Status.FAILED and error and "Kernel died" in error:
+            status = Status.KILLED
+        return Outcome(status, None if status is Status.OK else error, seconds, peak, notebook)
+
+
+def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[Status, float]:
+    """Run the executing process to its end; return how it ended and its peak memory in MB."""
+    environment = os.environ | {"EMOSER_DATA": str(data_home()), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emoser_lib.experiments.execute"],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    watched = psutil.Process(process.pid)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    peak = 0.0
+    try:
+        with _stop_signals():
+            process.stdin.write(json.dumps(dict(job)) + "\n")
+            process.stdin.flush()
+            while process.poll() is None:
+                peak = max(peak, _memory_mb(watched))
+                if deadline is not None and time.monotonic() > deadline:
+                    return Status.TIMEOUT, peak
+                time.sleep(POLL_SECONDS)
+    except Stopped:
+        return Status.KILLED, peak
+    finally:
+        _end(watched)
+        process.wait()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+    if process.returncode < 0:
+        return Status.KILLED, peak
+    return (Status.OK if process.returncode == 0 else Status.FAILED), peak
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def _memory_mb(process: psutil.Process) -> float:
+    total = 0
+    for member in _family(process):
+        with suppress(psutil.NoSuchProcess):
+            total += member.memory_info().rss
+    return total / 2**20
+
+
+def _end(process: psutil.Process) -> None:
+    for member in _family(process):
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+def _read_output(path: Path) -> nbformat.NotebookNode | None:
+    """The executed notebook without the machine's paths and times that papermill adds."""
+    if not path.is_file():
+        return None
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    return notebook
+
+
+def _reached_the_end(notebook: nbformat.NotebookNode) -> bool:
+    return all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
+
+
+def _failure(notebook: nbformat.NotebookNode | None, status: Status, timeout: float | None) -> str | None:
+    """One sentence on what went wrong."""
+    if status is Status.TIMEOUT:
+        return f"stopped after the time limit of {timeout:g} s."
+    if status is Status.KILLED:
+        return "the run was killed."
+    for cell in notebook.cells if notebook else []:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"{output.ename}: {output.evalue}".splitlines()[0]
+    return None if status is Status.OK else "Kernel died or could not start: see run.log."
+
+
+def _record(planned: PlannedRun, outcome: Outcome) -> Record:
+    metrics: dict[str, object] = {}
+    corpus, checkpoints = None, []
+    for cell in outcome.notebook.cells if outcome.notebook else []:
+        for output in cell.get("outputs", []):
+            told = output.get("metadata", {}).get("emoser", {})
+            metrics |= told.get("metrics", {})
+            corpus = CorpusUsed(**told["corpus"]) if "corpus" in told else corpus
+            checkpoints += [Checkpoint(**c) for c in told.get("checkpoints", [])]
+    return Record(
+        notebook=planned.chapter,
+        profile=planned.profile,
+        run=planned.name,
+        key=planned.key,
+        command=planned.command,
+        status=outcome.status,
+        error=outcome.error,
+        parameters=dict(planned.parameters),
+        corpus=corpus,
+        checkpoints=checkpoints,
+        metrics=metrics,
+        seconds=round(outcome.seconds, 1),
+        peak_memory_mb=round(outcome.peak_memory_mb),
+        versions=versions(),
+        hardware=hardware(),
+        commit=commit(),
+        date=now(),
+    )
+
+
+def _write(folder: Path, chapter: str, outcome: Outcome, record: Record) -> Path:
+    """Write the notebook, then the record; a record never stands beside another run's notebook."""
+    path = folder / "record.json"
+    path.unlink(missing_ok=True)
+    names = {True: f"{chapter}.ipynb", False: f"{chapter}.failed.ipynb"}
+    ok = record.status is Status.OK
+    (folder / names[not ok]).unlink(missing_ok=True)
+    if outcome.notebook is not None:
+        write_whole(folder / names[ok], _without_paths(nbformat.writes(outcome.notebook)) + "\n")
+    write_record(path, record)
+    return path
+
+
+def _without_paths(text: str) -> str:
+    """Replace the home folder, which a traceback or a warning may name, by ``~``."""
+    return re.sub(re.escape(str(Path.home())) + r"(?=[/\\\"'])", "~", text)

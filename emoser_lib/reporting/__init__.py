@@ -1,0 +1,33 @@
+"""Figures, tables, run cards and pages."""
+
+from emoser_lib.reporting.claims import claims
+from emoser_lib.reporting.listening import listen, one_clip_a_label
+from emoser_lib.reporting.report import introduce, report
+from emoser_lib.reporting.scores import (
+    gold_for,
+    interval_table,
+    per_class_table,
+    per_label_table,
+    rarest_label_swing,
+    scheme_table,
+    score_on,
+    score_table,
+)
+from emoser_lib.reporting.tables import show
+
+__all__ = [
+    "claims",
+    "gold_for",
+    "interval_table",
+    "introduce",
+    "listen",
+    "one_clip_a_label",
+    "per_class_table",
+    "per_label_table",
+    "rarest_label_swing",
+    "report",
+    "scheme_table",
+    "score_on",
+    "score_table",
+    "show",
+]

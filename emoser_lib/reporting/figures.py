@@ -1,0 +1,150 @@
+"""The chapters' figures. Each function draws one and returns it; captions and alt texts are in the notebooks."""
+
+from collections.abc import Mapping, Sequence
+
+import librosa
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from emoser_lib.corpora import SAMPLE_RATE, Corpus, clip_seconds
+from emoser_lib.experiments.scoring import Score
+
+WIDTH = 7.0
+"""Inches; a page's text is as wide."""
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, tuple[float, float, float]]:
+    """One colour a label, the same in every figure, readable with colour-blind eyes."""
+    return dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
+
+
+def label_counts(corpus: Corpus) -> Figure:
+    """Training clips by label, as seed 1's Figure 3."""
+    counts = corpus.training()["label"].value_counts().reindex(list(corpus.labels), fill_value=0)
+    figure, axes = _figure(2.8)
+    bars = axes.bar(list(counts.index), counts.to_numpy(), color=list(label_colours(corpus.labels).values()))
+    axes.bar_label(bars, [f"{n}\n{n / counts.sum():.1%}" for n in counts], fontsize=8)
+    axes.margins(y=0.2)
+    axes.set_ylabel("training clips")
+    return figure
+
+
+def durations_and_words(corpus: Corpus) -> Figure:
+    """Histograms of the clips' seconds and of their number of words."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), layout="constrained")
+    seconds = clip_seconds(corpus)
+    left.hist(seconds or [], bins=30, color="0.35")
+    left.set_xlabel("seconds" if seconds else "seconds (not known here)")
+    right.hist([len(text.split()) for text in corpus.frame["transcription"]], bins=30, color="0.35")
+    right.set_xlabel("words")
+    left.set_ylabel("clips")
+    sns.despine(figure)
+    return figure
+
+
+def gender_by_label(corpus: Corpus) -> Figure:
+    """Share of each gender among a label's training clips."""
+    rows = corpus.training()
+    shares = pd.crosstab(rows["label"], rows["gender"].replace("", "unknown"), normalize="index")
+    figure, axes = _figure(2.8)
+    shares.reindex(list(corpus.labels)).plot.barh(stacked=True, ax=axes, color=["0.25", "0.7", "0.9"], width=0.75)
+    axes.invert_yaxis()
+    axes.set(xlabel="share of the label's training clips", ylabel="", xlim=(0, 1))
+    axes.legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+    return figure
+
+
+def spectrograms(corpus: Corpus, clip_ids: Sequence[str]) -> Figure:
+    """Mel spectrogram of each clip with its pitch."""
+    rows = max(1, -(-len(clip_ids) // 3))
+    figure, panels = plt.subplots(rows, 3, figsize=(WIDTH, 1.9 * rows), layout="constrained", squeeze=False)
+    for axes in panels.flat[len(clip_ids) :]:
+        axes.set_axis_off()
+    for axes, clip in zip(panels.flat, clip_ids, strict=False):
+        waveform = corpus.waveform(clip)
+        mel = librosa.feature.melspectrogram(y=waveform, sr=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
+        end = len(waveform) / SAMPLE_RATE
+        axes.imshow(
+            librosa.power_to_db(mel, ref=np.max), origin="lower", aspect="auto", extent=(0, end, 0, 80), cmap="magma"
+        )
+        axes.set(title=corpus.row(clip)["label"], xlabel="s", yticks=[])
+        pitch = axes.twinx()
+        pitch.plot(*pitch_contour(waveform), ".", color="cyan", markersize=2)
+        pitch.set(ylim=(50, 500), yscale="log", yticks=[100, 200, 400], yticklabels=["100", "200", "400"])
+        pitch.minorticks_off()
+    return figure
+
+
+def pitch_contour(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times in seconds and pitch in Hz of the loud frames (louder than 30 dB below the loudest).
+
+    YIN; the quiet frames are left out because it finds a pitch in noise too.
+    """
+    hop = 256
+    pitch = librosa.yin(waveform, fmin=60, fmax=500, sr=SAMPLE_RATE, frame_length=1024, hop_length=hop)
+    loudness = librosa.feature.rms(y=waveform, frame_length=1024, hop_length=hop)[0][: len(pitch)]
+    loud = loudness > loudness.max() * 10 ** (-30 / 20)
+    return np.flatnonzero(loud) * hop / SAMPLE_RATE, pitch[loud]
+
+
+def confusion(scored: Score) -> Figure:
+    """Confusion matrix: counts, coloured by the share of the gold label."""
+    counts = np.array(scored.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axes = _figure(3.6, width=4.6)
+    sns.heatmap(
+        shares, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True,
+        xticklabels=scored.labels, yticklabels=scored.labels, ax=axes,
+    )  # fmt: skip
+    axes.set(xlabel="predicted", ylabel="gold")
+    axes.tick_params(axis="x", rotation=40)
+    axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def score_intervals(table: pd.DataFrame, marks: Mapping[str, float] | None = None) -> Figure:
+    """Macro-F1 of several systems with the bootstrap interval, and vertical lines for named values.
+
+    Args:
+        table: from `score_table`.
+        marks: name -> macro-F1, for example the best that is possible.
+    """
+    figure, axes = _figure(0.7 + 0.32 * len(table))
+    position = np.arange(len(table))
+    error = np.array([table["macro_f1"] - table["low"], table["high"] - table["macro_f1"]]).clip(min=0)
+    axes.errorbar(table["macro_f1"], position, xerr=error, fmt="o", color="0.2", capsize=3)
+    for (name, value), style in zip((marks or {}).items(), ("--", "-.", ":", "-"), strict=False):
+        axes.axvline(value, color="tab:red", linestyle=style, linewidth=1, label=f"{name} {value:.2f}")
+    axes.set(yticks=position, yticklabels=table.index, xlabel="macro-F1 with 95 % bootstrap interval", xlim=(0, 1))
+    axes.invert_yaxis()
+    if marks:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def compare_intervals(intervals: pd.DataFrame) -> Figure:
+    """Intervals of one score by several methods: rows are methods, columns low and high."""
+    figure, axes = _figure(0.8 + 0.35 * len(intervals))
+    axes.hlines(np.arange(len(intervals)), intervals["low"], intervals["high"], color="0.2", linewidth=3)
+    axes.set(yticks=np.arange(len(intervals)), yticklabels=intervals.index, xlabel="macro-F1")
+    axes.invert_yaxis()
+    return figure
+
+
+def line(series: pd.Series, xlabel: str) -> Figure:
+    """A series against its whole-numbered index; the series' name is the vertical axis."""
+    figure, axes = _figure(2.6)
+    axes.plot(series.index, series, "o-", color="0.2")
+    axes.set(xlabel=xlabel, ylabel=str(series.name).replace("macro_f1", "macro-F1"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _figure(height: float, width: float = WIDTH) -> tuple[Figure, plt.Axes]:
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    sns.despine(figure)
+    return figure, axes

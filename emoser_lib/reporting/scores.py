@@ -1,0 +1,149 @@
+"""Tables of scores, with the gold labels that only scoring may see."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from emoser_lib.corpora import Corpus
+from emoser_lib.experiments import (
+    SCHEMES,
+    Fold,
+    bootstrap_interval,
+    folds,
+    paper_interval,
+    predict_by_folds,
+    score,
+)
+from emoser_lib.experiments.scoring import Score
+from emoser_lib.systems import Clips
+
+
+def gold_for(corpus: Corpus, ids: pd.Index) -> pd.Series:
+    """Gold labels of clips by id: of the test split, or else of the training clips."""
+    training = corpus.training().set_index("id")["label"]
+    return training[ids] if ids.isin(training.index).all() else corpus.gold_labels()[ids]
+
+
+def score_on(corpus: Corpus, predicted: pd.Series) -> Score:
+    """Score predictions, given by clip id, over the corpus's label set."""
+    return score(gold_for(corpus, predicted.index), predicted, corpus.labels)
+
+
+def score_table(
+    corpus: Corpus, predictions: Mapping[str, pd.Series], resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Scores of several systems, best first.
+
+    Args:
+        corpus: gives the gold labels and the label set.
+        predictions: system -> predicted labels by clip id.
+        resamples: of the bootstrap by clip (95 %, percentile).
+        seed: of the bootstrap.
+
+    Returns:
+        One row a system: macro_f1, low, high, paper_low, paper_high (the papers' formula), accuracy, uar, n.
+    """
+    rows = {}
+    for name, predicted in predictions.items():
+        gold = gold_for(corpus, predicted.index)
+        scored = score(gold, predicted, corpus.labels)
+        interval = bootstrap_interval(gold, predicted, corpus.labels, resamples=resamples, seed=seed)
+        paper_low, paper_high = paper_interval(scored.macro_f1, scored.n)
+        rows[name] = {
+            "macro_f1": scored.macro_f1,
+            "low": interval.low,
+            "high": interval.high,
+            "paper_low": paper_low,
+            "paper_high": paper_high,
+            "accuracy": scored.accuracy,
+            "uar": scored.uar,
+            "n": scored.n,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system").sort_values("macro_f1", ascending=False)
+
+
+def per_label_table(corpus: Corpus, predictions: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """F1 of every label, one column a system; ``n`` is the label's number of clips."""
+    scored = {name: score_on(corpus, predicted) for name, predicted in predictions.items()}
+    first = next(iter(scored.values()))
+    table = pd.DataFrame({name: {x: s.per_class[x].f1 for x in corpus.labels} for name, s in scored.items()})
+    table.insert(0, "n", [first.per_class[x].n for x in corpus.labels])
+    return table.rename_axis("label")
+
+
+def per_class_table(scored: Score) -> pd.DataFrame:
+    """Precision, recall, F1 and number of clips of every label."""
+    table = pd.DataFrame({label: of.model_dump() for label, of in scored.per_class.items()}).T
+    return table.astype({"n": int}).rename_axis("label")
+
+
+def rarest_label_swing(corpus: Corpus, predicted: pd.Series) -> pd.Series:
+    """Macro-F1 if 0, 1, … all clips of the rarest label were answered right and nothing else changed.
+
+    Clips of that label that are not answered right get the commonest label, and no other clip gets the
+    rarest one.
+
+    Returns:
+        Macro-F1 by number of right answers; the index is named after the label.
+    """
+    gold = gold_for(corpus, predicted.index)
+    counts = gold.value_counts()
+    rarest, commonest = counts.index[-1], counts.index[0]
+    clips = gold.index[gold == rarest]
+    swing = {}
+    for right in range(len(clips) + 1):
+        changed = predicted.mask(predicted == rarest, commonest)
+        changed[clips] = [rarest] * right + [commonest] * (len(clips) - right)
+        swing[right] = score(gold, changed, corpus.labels).macro_f1
+    return pd.Series(swing, name="macro_f1").rename_axis(rarest)
+
+
+def interval_table(corpus: Corpus, predicted: pd.Series, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """95 % intervals of one system's macro-F1: the paper's formula and the bootstrap, by clip and by video."""
+    gold = gold_for(corpus, predicted.index)
+    video = corpus.frame.set_index("id")["video"][predicted.index]
+    scored = score(gold, predicted, corpus.labels)
+    low, high = paper_interval(scored.macro_f1, scored.n)
+    rows = {"paper's formula": {"low": low, "high": high}}
+    for name, method, groups in (
+        ("bootstrap by clip, percentile", "percentile", None),
+        ("bootstrap by clip, BCa", "bca", None),
+        ("bootstrap by video, percentile", "percentile", video),
+    ):
+        if groups is None or (groups != "").all():
+            made = bootstrap_interval(
+                gold, predicted, corpus.labels, groups=groups, method=method, resamples=resamples, seed=seed
+            )
+            rows[name] = {"low": made.low, "high": made.high}
+    table = pd.DataFrame(rows).T.rename_axis("interval")
+    return table.assign(width=table["high"] - table["low"])
+
+
+def scheme_table(estimator: BaseEstimator, corpus: Corpus, clips: Clips) -> pd.DataFrame:
+    """Macro-F1 of one system under each fold scheme that the corpus's columns allow.
+
+    Returns:
+        One row a scheme: macro_f1 over all folds' predictions together, mean and sd over the folds, and
+        ``shares_video``, the share of validation clips whose video is in their training part.
+    """
+    rows, columns = {}, corpus.training()
+    for scheme in SCHEMES:
+        if scheme == "paper" or (columns[scheme] != "").all():
+            cuts = folds(corpus, scheme)
+            predicted = predict_by_folds(estimator, corpus, clips, cuts)
+            each = [score_on(corpus, predicted[list(cut.validation)]).macro_f1 for cut in cuts]
+            rows[scheme] = {
+                "macro_f1": score_on(corpus, predicted).macro_f1,
+                "fold_mean": float(np.mean(each)),
+                "fold_sd": float(np.std(each, ddof=1)),
+                "shares_video": _shared_share(corpus, cuts),
+            }
+    return pd.DataFrame(rows).T.rename_axis("scheme")
+
+
+def _shared_share(corpus: Corpus, cuts: list[Fold]) -> float:
+    video = corpus.frame.set_index("id")["video"]
+    shared = [video[list(cut.validation)].isin(set(video[list(cut.train)]) - {""}) for cut in cuts]
+    return float(pd.concat(shared).mean())

@@ -1,0 +1,295 @@
+"""The built book, opened page by page in Chromium from file://, as a reader does who has no network."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+pytestmark = [pytest.mark.needs_browser, pytest.mark.slow]
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
+]
+KNOWN_ERROR = "Identifier 'THEBE_JS_URL' has already been declared"
+"""The theme and sphinx-thebe declare the same constant; nothing uses it here."""
+
+VIEWS = {1400: "light", 390: "dark"}
+"""Width in pixels -> colours. Each page is opened once in each."""
+
+GENERATED = {"genindex.html", "search.html"}
+"""Pages that Sphinx makes without content of ours."""
+
+EXCLUDED_RULES = {
+    # docutils marks the bibliography as a list whose entries are not list items.
+    "aria-required-children",
+}
+"""axe rules that the tools break, not we."""
+
+LOOK = """() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const article = document.querySelector('.bd-article') || document.createElement('div');
+  const inArticle = (selector) => [...article.querySelectorAll(selector)];
+  const root = document.documentElement;
+  return {
+    links: all('a[href]').map((a) => a.href),
+    anchors: all('[id]').map((e) => e.id).concat(all('a[name]').map((a) => a.name)),
+    broken_images: all('img').filter((i) => !i.complete || i.naturalWidth === 0).map((i) => i.src.slice(0, 200)),
+    images_without_alt: inArticle('img').filter((i) => !i.alt.trim()).map((i) => i.src.slice(0, 200)),
+    loose_images: inArticle('.cell_output img').filter((i) => !i.closest('figure')).map((i) => i.src.slice(0, 200)),
+    captions: inArticle('figure').map((f) => [
+      f.querySelector('figcaption .caption-number')?.textContent.trim() || '',
+      f.querySelector('figcaption .caption-text')?.textContent.trim() || '']),
+    raw_math: inArticle('span.math, div.math').filter((m) => !m.querySelector('mjx-container')).length,
+    open_solutions: inArticle('.solution').filter((s) => !s.classList.contains('toggle-hidden')).length,
+    solutions: inArticle('.solution').length,
+    sounds: inArticle('audio').length,
+    cards: inArticle('.emoser-run-card .emoser-profile').map((p) => p.textContent.trim()),
+    text: article.textContent,
+    excess_width: root.scrollWidth - root.clientWidth,
+  };
+}"""
+
+
+@dataclass
+class Visit:
+    """What one page showed at one width."""
+
+    page: str
+    width: int
+    seen: dict[str, Any]
+    violations: list[str]
+    errors: list[str]
+    requests: list[str]
+
+    @property
+    def where(self) -> str:
+        return f"{self.page} at {self.width} px"
+
+
+@pytest.fixture(scope="module")
+def html(root: Path) -> Path:
+    folder = root / "book" / "_build" / "html"
+    if not (folder / "index.html").is_file():
+        pytest.fail("there is no built book: run `make book`", pytrace=False)
+    return folder
+
+
+# Not for the session: an open Playwright keeps an event loop running, and nbclient in other tests wants its own.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = next(filter(None, map(shutil.which, CHROMIUM)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="light") as context:
+        yield context.new_page()
+
+
+@pytest.fixture(scope="module")
+def visits(html: Path, browser: Browser) -> list[Visit]:
+    """Every page at every width, opened once."""
+    found: list[Visit] = []
+    for width, colours in VIEWS.items():
+        with browser.new_context(viewport={"width": width, "height": 900}, color_scheme=colours) as context:  # type: ignore[arg-type]
+            found += visit_all(context.new_page(), sorted(html.glob("*.html")), width)
+    return found
+
+
+def visit_all(page: Page, paths: list[Path], width: int) -> Iterator[Visit]:
+    errors: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("requestfailed", lambda request: errors.append(f"could not load {request.url}"))
+    page.on("request", lambda request: requests.append(request.url))
+    for path in paths:
+        page.goto(path.as_uri(), wait_until="load")
+        page.evaluate("window.MathJax?.startup?.promise.then(() => true)")
+        violations = [] if path.name in GENERATED else serious_violations(page)
+        yield Visit(path.name, width, page.evaluate(LOOK), violations, errors.copy(), requests.copy())
+        errors.clear()
+        requests.clear()
+
+
+def serious_violations(page: Page) -> list[str]:
+    """What axe-core finds in our part of a page: the article, without the theme's frame around it."""
+    # Without "preload": False axe would fetch the style sheets, which a browser refuses on file://.
+    options = {
+        "preload": False,
+        "resultTypes": ["violations"],
+        "rules": {rule: {"enabled": False} for rule in EXCLUDED_RULES},
+    }
+    found = Axe().run(page, context={"include": [".bd-article"]}, options=options).response["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:150]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+def chapters(visits: list[Visit]) -> list[Visit]:
+    """The notebooks' pages: 01-corpus.html, …"""
+    found = [visit for visit in visits if visit.page[:2].isdigit()]
+    assert found
+    return found
+
+
+def collect(visits: list[Visit], key: str) -> list[str]:
+    return [f"{visit.where}: {thing}" for visit in visits for thing in visit.seen[key]]
+
+
+def test_every_page_of_the_contents_is_there(visits: list[Visit]) -> None:
+    pages = {visit.page.removesuffix(".html") for visit in visits}
+    expected = {"index", "papers", "rerun", "teach", "glossary", "references", "status", "search"}
+    assert pages >= expected | {"01-corpus", "02-scoring", "03-classical"}
+
+
+def test_no_console_error(visits: list[Visit]) -> None:
+    assert [f"{v.where}: {error}" for v in visits for error in v.errors if KNOWN_ERROR not in error] == []
+
+
+def test_no_external_request(visits: list[Visit]) -> None:
+    local = ("file:", "data:", "blob:")
+    assert [f"{v.where}: {url}" for v in visits for url in v.requests if not url.startswith(local)] == []
+
+
+def test_images_load_and_say_what_they_show(visits: list[Visit]) -> None:
+    assert collect(visits, "broken_images") == []
+    assert collect(visits, "images_without_alt") == []
+
+
+def test_local_links_and_anchors_resolve(html: Path, visits: list[Visit]) -> None:
+    anchors = {visit.page: set(visit.seen["anchors"]) for visit in visits}
+    dead = set()
+    for visit in visits:
+        for link in visit.seen["links"]:
+            parts = urlsplit(link)
+            if parts.scheme != "file":
+                continue
+            target, fragment = Path(unquote(parts.path)), unquote(parts.fragment)
+            lost = fragment and target.suffix == ".html" and fragment not in anchors.get(target.name, set())
+            if not target.is_relative_to(html) or not target.is_file() or lost:
+                dead.add(f"{visit.page} -> {target.name}#{fragment}")
+    assert dead == set()
+
+
+def test_no_page_shows_a_path_of_this_machine(root: Path, visits: list[Visit]) -> None:
+    paths = (str(root), str(Path.home()) + "/")
+    assert [visit.where for visit in visits if any(path in visit.seen["text"] for path in paths)] == []
+
+
+def test_nothing_scrolls_sideways(visits: list[Visit]) -> None:
+    assert [f"{v.where}: {v.seen['excess_width']} px" for v in visits if v.seen["excess_width"] > 0] == []
+
+
+def test_figures_are_numbered_and_captioned(visits: list[Visit]) -> None:
+    assert collect(visits, "loose_images") == [], "give the cell mystnb.figure with name and caption"
+    for visit in chapters(visits):
+        captions = visit.seen["captions"]
+        assert captions, f"{visit.page} has no figure"
+        for number, text in captions:
+            assert number.startswith("Figure") and len(text) > 10, f"{visit.where}: {number} {text}"
+
+
+def test_formulas_are_set(visits: list[Visit]) -> None:
+    assert [visit.where for visit in visits if visit.seen["raw_math"]] == []
+
+
+def test_chapters_say_which_profile_their_numbers_come_from(visits: list[Visit]) -> None:
+    for visit in chapters(visits):
+        assert visit.seen["cards"], f"{visit.page} has no run card"
+        assert set(visit.seen["cards"]) <= {"demo", "small", "paper"}, visit.page
+
+
+def test_no_serious_accessibility_violation(visits: list[Visit]) -> None:
+    assert [f"{visit.where}: {violation}" for visit in visits for violation in visit.violations] == []
+
+
+def test_solutions_are_folded_and_open(html: Path, visits: list[Visit], page: Page) -> None:
+    for visit in chapters(visits):
+        assert visit.seen["solutions"], f"{visit.page} has no exercise with a solution"
+        assert visit.seen["open_solutions"] == 0, visit.page
+    page.goto((html / chapters(visits)[0].page).as_uri())
+    body = page.locator(".solution .solution-content, .solution > *:not(.admonition-title)").locator("visible=true")
+    solution = page.locator(".solution").first
+    folded = solution.bounding_box()
+    solution.locator(".admonition-title").first.click()
+    expect(solution).not_to_have_class("toggle-hidden")
+    unfolded = solution.bounding_box()
+    assert folded and unfolded and unfolded["height"] > folded["height"] + 10
+    assert body.count() > 0
+
+
+def test_sound_plays(html: Path, visits: list[Visit], page: Page) -> None:
+    pages = {visit.page for visit in visits if visit.seen["sounds"]}
+    assert "01-corpus.html" in pages
+    for name in sorted(pages):
+        page.goto((html / name).as_uri())
+        page.evaluate("document.querySelector('.bd-article audio').play()")
+        page.wait_for_function("document.querySelector('.bd-article audio').currentTime > 0.05", timeout=10_000)
+        unreadable = "[...document.querySelectorAll('audio')].filter((a) => a.error).length"
+        assert page.evaluate(unreadable) == 0, name
+
+
+def test_search_finds_macro_f1(html: Path, page: Page) -> None:
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto((html / "index.html").as_uri())
+    page.keyboard.press("Control+k")
+    page.keyboard.type("macro-F1")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=macro-F1*")
+    results = page.locator("#search-results ul.search li a")
+    results.first.wait_for()
+    targets = {urlsplit(link).path.rpartition("/")[2] for link in results.evaluate_all("ls => ls.map((l) => l.href)")}
+    assert "glossary.html" in targets
+    assert [error for error in errors if KNOWN_ERROR not in error] == []
+
+
+def luminance(css_colour: str) -> float:
+    """WCAG 2 relative luminance of ``rgb(r, g, b)``."""
+    parts = [float(part) / 255 for part in css_colour[css_colour.index("(") + 1 : -1].split(",")[:3]]
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_dark_mode_switch(html: Path, page: Page) -> None:
+    page.goto((html / "papers.html").as_uri())
+    colours = {}
+    for mode in ("light", "dark"):
+        for _ in range(3):  # the switch goes round: auto, light, dark
+            if page.evaluate("document.documentElement.dataset.mode") == mode:
+                break
+            page.locator(".theme-switch-button:visible").click()
+        assert page.evaluate("document.documentElement.dataset.theme") == mode
+        page.wait_for_timeout(400)  # the theme fades
+        ground, text = page.evaluate(
+            "[getComputedStyle(document.body).backgroundColor,"
+            " getComputedStyle(document.querySelector('.bd-article p')).color]"
+        )
+        colours[mode] = (luminance(ground), luminance(text))
+    assert colours["light"][0] > 0.8 and colours["dark"][0] < 0.1
+    for mode, pair in colours.items():
+        assert (max(pair) + 0.05) / (min(pair) + 0.05) >= 7, mode
+
+
+def test_code_can_be_copied_offline(html: Path, page: Page) -> None:
+    page.goto((html / "index.html").as_uri())
+    page.locator("div.highlight").first.hover()
+    button = page.locator("button.copybtn").first
+    button.click()
+    expect(button).to_have_attribute("data-tooltip", "Copied!")

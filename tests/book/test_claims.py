@@ -1,0 +1,81 @@
+"""claims.yaml is consistent, and a page cannot cite a claim that it does not have."""
+
+import re
+import subprocess
+import sys
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+FIELDS = {"id", "paper", "place", "text", "value", "printed", "interval", "note"}
+TEST_CLIPS = 750
+
+
+@pytest.fixture(scope="module")
+def claims(root: Path) -> dict[str, dict[str, Any]]:
+    listed = yaml.safe_load((root / "book" / "claims.yaml").read_text(encoding="utf-8"))
+    by_id = {claim["id"]: claim for claim in listed}
+    assert len(by_id) == len(listed), "two claims have the same id"
+    return by_id
+
+
+def test_entries_are_complete(claims: dict[str, dict[str, Any]]) -> None:
+    for name, claim in claims.items():
+        assert set(claim) <= FIELDS and set(claim) >= FIELDS - {"interval", "note"}, name
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name), name
+
+
+def test_what_is_printed_is_the_value(claims: dict[str, dict[str, Any]]) -> None:
+    words = {"six": 6.0}
+    for name, claim in claims.items():
+        if claim["value"] is not None:
+            printed = str(claim["printed"]).replace(",", "")
+            assert words.get(printed) or float(printed) == claim["value"], name
+
+
+def test_the_stated_intervals_are_those_of_an_accuracy(claims: dict[str, dict[str, Any]]) -> None:
+    """1.96 · sqrt(F(1 − F) / 750), in all six rows of Table 3: a mistyped score or interval shows."""
+    rows = [claim for claim in claims.values() if "interval" in claim]
+    assert len(rows) == 6
+    for row in rows:
+        f1 = row["value"]
+        assert row["interval"] == pytest.approx(1.96 * sqrt(f1 * (1 - f1) / TEST_CLIPS), abs=2.5e-4), row["id"]
+
+
+def build(root: Path, folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
+    """Build a book of one page with the extension."""
+    source = folder / "source"
+    source.mkdir()
+    (source / "conf.py").write_text(
+        f"import sys\nsys.path.append({str(root / 'book' / 'extensions')!r})\nextensions = ['myst_parser', 'claims']\n"
+    )
+    (source / "claims.yaml").write_text(
+        "- {id: best, paper: P 2024, place: Table 3, value: 0.5, printed: '0.5000', interval: 0.1}\n"
+        "- {id: bare, paper: P 2024, place: Table 3, value: 0.5, printed: '0.50'}\n"
+    )
+    (source / "index.md").write_text(f"# Page\n\n{text}\n")
+    command = [sys.executable, "-B", "-m", "sphinx", "-q", "-b", "html", str(source), str(folder / "html")]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_claim_is_printed_with_its_place(root: Path, tmp_path: Path) -> None:
+    done = build(root, tmp_path, "It reached {claim}`best` ± {claim-interval}`best`.")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<abbr[^>]*title="P 2024, Table 3"[^>]*>0\.5000</abbr> ± <abbr[^>]*>0\.1</abbr>', page)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{claim}`bets`", "has no claim 'bets'. Did you mean 'best'?"),
+        ("{claim-interval}`bare`", "claim 'bare' states no interval"),
+    ],
+)
+def test_a_wrong_claim_ends_the_build(root: Path, tmp_path: Path, text: str, message: str) -> None:
+    done = build(root, tmp_path, text)
+    assert done.returncode != 0
+    assert message in done.stderr

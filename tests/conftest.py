@@ -1,0 +1,39 @@
+"""A skip names its reason and, in CI, where the thing must be there, is a failure."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+"""The repository."""
+
+CORPORA = "a user gets them with `emoser corpus fetch emospeech` and `emoser corpus fetch elicited_es`"
+
+
+def missing_need(item: pytest.Item) -> str | None:
+    """Why this test cannot run here, if it cannot."""
+    if item.get_closest_marker("needs_data") and not os.environ.get("EMOSER_DATA"):
+        return f"needs the real corpora: set EMOSER_DATA to their folder; {CORPORA}"
+    if item.get_closest_marker("needs_browser") and not any(map(shutil.which, BROWSERS)):
+        return "needs Chromium: run `make browser` as root, or `apt-get install chromium`"
+    return None
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    reason = missing_need(item)
+    if reason is None:
+        return
+    if os.environ.get("CI") and not (item.get_closest_marker("needs_data") and "EMOSER_DATA" not in os.environ):
+        pytest.fail(f"in CI this must run, but it {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT

@@ -1,0 +1,186 @@
+"""Loaders: the real corpora as counted by hand, and a user's own folder."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emoser_lib.corpora import COLUMNS, LABELS, data_home, describe, load_corpus
+from emoser_lib.errors import DataError, UsageError
+
+TRAIN = {"neutral": 1166, "disgust": 705, "anger": 399, "joy": 362, "sadness": 345, "fear": 23}
+TEST = {"neutral": 291, "disgust": 177, "anger": 100, "joy": 90, "sadness": 86, "fear": 6}
+
+
+def write_table(path: Path, rows: list[dict[str, str]], delimiter: str = ",") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with two sound files and a table with foreign columns and labels, in a subfolder."""
+    (tmp_path / "data" / "audio").mkdir(parents=True)
+    tone = np.sin(np.arange(22_050) / 20).astype("float32") / 2
+    soundfile.write(tmp_path / "data" / "audio" / "uno.wav", np.stack([tone, tone], axis=1), 22_050)
+    soundfile.write(tmp_path / "data" / "audio" / "dos.flac", tone, 22_050)
+    rows = [
+        {"file": "audio/uno.wav", "emocion": "Ira", "texto": "¡No, señor!"},
+        {"file": "audio/dos.flac", "emocion": "", "texto": "vale"},
+    ]
+    write_table(tmp_path / "data" / "tabla.csv", rows)
+    return tmp_path
+
+
+COLUMN_MAP = {"audio": "file", "label": "emocion", "transcription": "texto"}
+
+
+@pytest.mark.needs_data
+def test_emospeech_has_the_challenges_split_and_hides_test_labels() -> None:
+    corpus = load_corpus("emospeech")
+    assert describe(corpus).splits["train"].labels == TRAIN
+    test = corpus.test()
+    assert len(test) == 750
+    assert set(test["label"]) == {""}
+    assert corpus.gold_labels().value_counts().to_dict() == TEST
+    assert list(corpus.gold_labels().index) == list(test["id"])
+    assert set(corpus.training()["split"]) == {"train"}
+    assert not set(corpus.training()["id"]) & set(test["id"])
+
+
+@pytest.mark.needs_data
+def test_emospeech_rows_are_those_of_the_public_table() -> None:
+    emospeech, meacorpus = load_corpus("emospeech"), load_corpus("meacorpus")
+    assert len(meacorpus) == 5129
+    public = meacorpus.frame.set_index("id").loc[emospeech.frame["id"]].reset_index()
+    for column in ("transcription", "video", "gender", "start_ms", "end_ms"):
+        assert (public[column] == emospeech.frame[column]).all()
+    # The public table's own split is another one.
+    assert (public["split"][emospeech.frame["split"] == "test"] == "train").sum() == 600
+
+
+@pytest.mark.needs_data
+def test_the_three_genuine_clips_load() -> None:
+    emospeech, meacorpus = load_corpus("emospeech"), load_corpus("meacorpus")
+    clips = sorted(p.name for p in (data_home() / "meacorpus" / "audio").glob("*.mp3"))
+    assert len(clips) == 3
+    for clip in clips:
+        row = meacorpus.row(clip)
+        expected = (row["end_ms"] - row["start_ms"]) / 1000
+        assert len(meacorpus.waveform(clip)) / 16_000 == pytest.approx(expected, abs=0.1)
+    assert sum(clip in set(emospeech.frame["id"]) for clip in clips) == 2
+
+
+@pytest.mark.needs_data
+def test_elicited_es_leaves_out_and_counts_the_unlabelled() -> None:
+    corpus = load_corpus("elicited_es")
+    assert len(corpus) == 1131
+    assert corpus.left_out == {"without a label of the six": 190}
+    assert corpus.frame["speaker"].nunique() == 16
+    assert set(corpus.frame["gender"]) == {"female", "male"}
+    assert corpus.waveform(corpus.frame["id"][0]).dtype == np.float32
+
+
+def test_data_home_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMOSER_DATA", "somewhere")
+    assert data_home() == tmp_path / "somewhere"
+
+
+def test_missing_data_folder_names_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EMOSER_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"emoser corpus fetch emospeech"):
+        load_corpus("emospeech")
+
+
+def test_tables_that_do_not_match_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EMOSER_DATA", str(tmp_path))
+    public = {"filename": "a.mp3", "label": "joy", "transcription": "hola", "split": "train"}
+    keys = {"youtube_key": "k", "label": "joy", "gender": "male", "start_time": "0.0", "end_time": "1000.0"}
+    write_table(tmp_path / "meacorpus" / "spanish-meacorpus-2023-dataset.csv", [public])
+    write_table(tmp_path / "meacorpus" / "dataset-with-video-keys.csv", [keys | {"transcription": "adiós"}])
+    with pytest.raises(DataError, match=r"row 2: label or text differs"):
+        load_corpus("meacorpus")
+
+
+def test_own_folder_maps_columns_and_labels(own: Path) -> None:
+    corpus = load_corpus("folder", root=own, table="data/tabla.csv", columns=COLUMN_MAP, labels={"Ira": "anger"})
+    assert tuple(corpus.frame.columns) == COLUMNS
+    assert corpus.labels == ("anger",)
+    assert list(corpus.frame["label"]) == ["anger", ""]
+    assert list(corpus.frame["id"]) == ["audio/uno.wav", "audio/dos.flac"]
+    assert corpus.frame["transcription"][0] == "¡No, señor!"
+    assert list(corpus.training()["id"]) == ["audio/uno.wav"]
+    assert len(corpus.waveform("audio/uno.wav")) == 16_000
+
+
+def test_own_folder_without_a_label_map_keeps_foreign_labels(own: Path) -> None:
+    corpus = load_corpus("folder", root=own, table="data/tabla.csv", columns=COLUMN_MAP)
+    assert corpus.labels == ("Ira",)
+
+
+def test_own_folder_with_a_label_map_refuses_what_it_lacks(own: Path) -> None:
+    with pytest.raises(DataError, match="'Ira' is not mapped"):
+        load_corpus("folder", root=own, table="data/tabla.csv", columns=COLUMN_MAP, labels={"Asco": "disgust"})
+
+
+def test_own_folder_reads_semicolons_and_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_bytes("\ufeffaudio;transcription;label\na.wav;hola, adiós;joy\n".encode())
+    corpus = load_corpus("folder", root=tmp_path)
+    assert corpus.frame["transcription"][0] == "hola, adiós"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({}, UsageError, "--root"),
+        ({"root": "nowhere"}, UsageError, "not there"),
+        ({"root": ".", "columns": {"adio": "file"}}, UsageError, "did you mean 'audio'"),
+        ({"root": "."}, DataError, "no column 'audio'"),
+        ({"root": ".", "table": "other.csv"}, DataError, "not there"),
+        ({"root": ".", "columns": {"audio": "path"}}, DataError, "no column 'path'"),
+    ],
+)
+def test_own_folder_errors(
+    options: dict[str, object], error: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path / "metadata.csv", [{"file": "a.wav", "emotion": "joy"}])
+    with pytest.raises(error, match=words):
+        load_corpus("folder", **options)
+
+
+def test_unknown_corpus_suggests_a_name() -> None:
+    with pytest.raises(UsageError, match="did you mean 'emospeech'"):
+        load_corpus("emospech")
+
+
+TEXT = st.text(st.characters(exclude_characters="\r\n\x00", exclude_categories=["Cs"]), max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(TEXT, min_size=1, max_size=6),
+    labels=st.lists(st.sampled_from(["", *LABELS]), min_size=6, max_size=6),
+    delimiter=st.sampled_from(",;\t"),
+)
+def test_own_folder_keeps_every_cell(
+    texts: list[str], labels: list[str], delimiter: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("own")
+    rows = [
+        {"audio": f"{i}.wav", "transcription": text, "label": label}
+        for i, (text, label) in enumerate(zip(texts, labels, strict=False))
+    ]
+    write_table(root / "metadata.csv", rows, delimiter)
+    corpus = load_corpus("folder", root=root)
+    assert list(corpus.frame["transcription"]) == [r["transcription"] for r in rows]
+    assert list(corpus.frame["label"]) == [r["label"] for r in rows]

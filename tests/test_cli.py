@@ -1,0 +1,130 @@
+"""The command as a user types it: exit codes, one sentence for an error, JSON that a program can read."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emoser_lib.corpora import LABELS, load_corpus
+
+
+def emoser(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "emoser_lib.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def refused(code: int, words: str, *arguments: str, **environment: str) -> None:
+    done = emoser(*arguments, **environment)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def answered(*arguments: str, **environment: str) -> object:
+    done = emoser(*arguments, "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        ("did you mean 'emospeech'", ["corpus", "describe", "emospech"]),
+        ("did you mean 'video'", ["folds", "demo", "--scheme", "vidoe"]),
+        ("there is no notebook 'nosuch'", ["run", "nosuch"]),
+        ("there is no corpus", ["score", "x.csv", "--corpus", "nosuch"]),
+        ("--root DIR", ["corpus", "describe", "folder"]),
+        ("takes no option", ["corpus", "describe", "demo", "--root", "."]),
+        ("not of the form", ["corpus", "describe", "folder", "--root", ".", "--column", "audio"]),
+        ("No such command", ["nosuch"]),
+        ("Missing argument", ["score"]),
+        ("did you mean 'seed'", ["run", "notebooks/03-classical.ipynb", "-p", "sede", "1"]),
+        ("takes int", ["run", "notebooks/03-classical.ipynb", "-p", "seed", "one"]),
+        ("greater than or equal to 0", ["run", "notebooks/03-classical.ipynb", "-p", "seed", "-1"]),
+        ("no baseline 'svm'", ["run", "notebooks/03-classical.ipynb", "-p", "baselines", "[svm]"]),
+        ("there is no profile 'big'", ["run", "notebooks/03-classical.ipynb", "--profile", "big"]),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
+    words: str, arguments: list[str], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    refused(2, words, *arguments)
+
+
+def test_wrong_content_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    refused(1, "is not there", "corpus", "describe", "emospeech", EMOSER_DATA=str(tmp_path / "none"))
+    (tmp_path / "metadata.csv").write_text("name,mood\na.wav,joy\n")
+    refused(1, "no column 'audio'", "corpus", "describe", "folder", "--root", str(tmp_path))
+    (tmp_path / "empty.csv").write_text("")
+    refused(1, "empty.csv", "score", str(tmp_path / "empty.csv"), "--corpus", "demo")
+
+
+def test_list_and_describe() -> None:
+    listed = answered("corpus", "list")
+    assert {"demo", "emospeech", "folder"} <= {c["name"] for c in listed["corpora"]}
+    described = answered("corpus", "describe", "demo")
+    assert described["name"] == "demo"
+    assert described["splits"]["train"]["clips"] == 400
+    assert set(described["splits"]["train"]["labels"]) == set(LABELS)
+
+
+@pytest.mark.needs_data
+def test_describe_emospeech() -> None:
+    splits = answered("corpus", "describe", "emospeech")["splits"]
+    assert (splits["train"]["clips"], splits["test"]["clips"]) == (3000, 750)
+    assert splits["train"]["labels"]["fear"] == 23
+    assert splits["test"]["labels"] == {}
+
+
+def test_folds_cover_the_training_clips_once() -> None:
+    training = list(load_corpus("demo").training()["id"])
+    for scheme in ("paper", "video", "speaker"):
+        folds = answered("folds", "demo", "--scheme", scheme)["folds"]
+        assert len(folds) == 5
+        assert sorted(clip for fold in folds for clip in fold) == sorted(training)
+
+
+def test_score_of_a_perfect_submission(tmp_path: Path) -> None:
+    gold = load_corpus("demo").gold_labels()
+    with (tmp_path / "results.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "task_1"), *((c.removesuffix(".mp3"), x) for c, x in gold.items())])
+    scored = answered("score", str(tmp_path / "results.csv"), "--corpus", "demo")
+    assert scored["task_2"] is None
+    assert scored["task_1"]["macro_f1"] == 1
+    assert scored["task_1"]["n"] == 100
+    assert set(scored["task_1"]) == {
+        "macro_f1", "accuracy", "per_class", "n", "ci_paper", "ci_bootstrap_clip", "ci_bootstrap_video",
+    }  # fmt: skip
+
+
+def test_own_recordings_need_no_code(tmp_path: Path) -> None:
+    demo = load_corpus("demo")
+    rows = demo.training().groupby("label").head(6)
+    rows = rows.assign(file=rows["audio"], mood=rows["label"].replace({"anger": "Ira"}), split="", audio="")
+    rows[["file", "transcription", "mood", "speaker"]].to_csv(tmp_path / "clips.csv", index=False)
+    own = ["--root", str(tmp_path), "--table", "clips.csv", "--column", "audio=file", "--column", "label=mood"]
+    described = answered("corpus", "describe", "folder", *own, "--label", "Ira=anger")
+    assert described["splits"]["all"]["clips"] == 36
+    assert described["labels"] == list(LABELS)
+    folds = answered("folds", "folder", *own, "--label", "Ira=anger", "--scheme", "speaker")["folds"]
+    assert sum(map(len, folds)) == 36
+    refused(1, "'Ira' is not mapped", "corpus", "describe", "folder", *own, "--label", "Asco=disgust")
+    checked = emoser("corpus", "check", "folder", *own, "--json")
+    assert json.loads(checked.stdout)["clips"] == 36
+
+
+def test_doctor_answers_in_json() -> None:
+    done = emoser("doctor", "--json")
+    assert {need["name"] for need in json.loads(done.stdout)} >= {"Python"}

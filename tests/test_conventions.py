@@ -1,0 +1,163 @@
+"""What holds for every file: the way imports go, public names, where test labels may be read, no leftovers."""
+
+import ast
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LAYERS = ("corpora", "systems", "experiments", "reporting")
+"""Imports go one way: a layer uses itself and those before it."""
+
+GOLD = (
+    "emoser_lib/corpora/corpus.py",
+    "emoser_lib/experiments/scoring.py",
+    "emoser_lib/experiments/submission.py",
+    "emoser_lib/reporting/",
+)
+"""Where the official test labels may be read: never on a training path."""
+
+LONGEST = 400
+"""Lines of a code file: what a reader can hold in the head."""
+
+
+def modules(root: Path) -> list[Path]:
+    return sorted((root / "emoser_lib").rglob("*.py"))
+
+
+def code_files(root: Path) -> list[Path]:
+    folders = ("emoser_lib", "tests", "scripts", "book", "benchmarks")
+    files = (path for folder in folders for path in (root / folder).rglob("*.py"))
+    return sorted(path for path in files if "_build" not in path.parts)
+
+
+def notebooks(root: Path) -> list[Path]:
+    return sorted((root / "notebooks").glob("*.ipynb"))
+
+
+def project_files(root: Path) -> list[Path]:
+    """The files that are, or with the next commit will be, in git."""
+    if not (root / ".git").exists():
+        pytest.skip("needs git to tell the project's files from what was built: run it in a clone")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
+    return [root / name for name in names if name and (root / name).is_file()]
+
+
+def code_cells(notebook: Path) -> list[str]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def python_of(notebook: Path) -> ast.Module:
+    """The notebook's code as one module; magics and shell lines left out."""
+    lines = "\n".join(code_cells(notebook)).splitlines()
+    return ast.parse("\n".join(line for line in lines if not line.lstrip().startswith(("%", "!"))))
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(module, name) of every import from this project; the name is empty for ``import module``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            pairs = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: write emoser_lib.…, no relative import"
+            pairs = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (pair for pair in pairs if pair[0].split(".")[0] == "emoser_lib")
+
+
+def test_imports_go_one_way(root: Path) -> None:
+    for path in modules(root):
+        layer = path.relative_to(root / "emoser_lib").parts[0]
+        for module, name in imports(ast.parse(path.read_text())):
+            used = f"{module}.{name}".split(".")[1]
+            where = f"{path.relative_to(root)} imports {module}"
+            if layer in LAYERS:
+                assert used in (*LAYERS[: LAYERS.index(layer) + 1], "errors", "__version__"), where
+            else:
+                assert layer == "cli.py" or used not in LAYERS, where
+
+
+def test_notebooks_and_command_use_public_names_only(root: Path) -> None:
+    trees = {path.name: python_of(path) for path in notebooks(root)}
+    trees["cli.py"] = ast.parse((root / "emoser_lib/cli.py").read_text())
+    for where, tree in trees.items():
+        for module, name in imports(tree):
+            parts = [part for part in f"{module}.{name}".split(".") if part != "__version__"]
+            assert not any(part.startswith("_") for part in parts), f"{where} imports {module}.{name}"
+            if where != "cli.py" and parts[1] in LAYERS:
+                assert module.count(".") <= 1, f"{where}: take {name} from emoser_lib.{parts[1]}"
+
+
+def test_test_labels_are_read_by_scoring_only(root: Path) -> None:
+    for path in modules(root):
+        where = str(path.relative_to(root))
+        names = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(ast.parse(path.read_text()))}
+        if not where.startswith(GOLD):
+            assert not names & {"gold_labels", "held_out"} or where.startswith("emoser_lib/corpora/"), where
+            assert "gold_labels" not in names, where
+    for path in notebooks(root):
+        for cell in code_cells(path):
+            assert not ("gold_labels" in cell and ".fit(" in cell), f"{path.name}: a cell that fits reads test labels"
+
+
+def test_every_code_file_says_what_it_is(root: Path) -> None:
+    for path in code_files(root):
+        if text := path.read_text().strip():
+            assert ast.get_docstring(ast.parse(text)), f"{path.relative_to(root)} has no docstring"
+
+
+def test_public_names_of_the_library_have_docstrings(root: Path) -> None:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    for path in modules(root):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, kinds) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.relative_to(root)}: {node.name} has no docstring"
+
+
+def test_files_are_short_and_named_after_an_idea(root: Path) -> None:
+    for path in code_files(root):
+        assert "utils" not in path.stem, f"{path.relative_to(root)}: what is the idea?"
+        assert len(path.read_text().splitlines()) <= LONGEST, f"{path.relative_to(root)} has over {LONGEST} lines"
+
+
+def test_notebooks_are_stripped_and_have_one_parameters_cell(root: Path) -> None:
+    for path in notebooks(root):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        assert not any(cell["outputs"] or cell["execution_count"] for cell in code), f"{path.name}: `make format`"
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        assert len(tagged) == 1, f"{path.name} has {len(tagged)} cells tagged parameters"
+        assert tagged[0]["cell_type"] == "code"
+
+
+def test_notebook_cells_are_short(root: Path) -> None:
+    for path in notebooks(root):
+        for cell in code_cells(path):
+            assert len(cell.splitlines()) <= 15, f"{path.name}: a cell of over 15 lines starts with {cell[:60]!r}"
+
+
+def test_no_registry_hosts_no_machine_paths(root: Path) -> None:
+    registry = r"//[\w.-]*(?:py" + r"pi|pythonhosted|npm" + r"js)\b"
+    machine = r"(?<![\w.>-])/(?:ro" + r"ot|wo" + r"rk|home/\w+|Users/\w+)/\w"
+    forbidden = re.compile("|".join((registry, machine, re.escape(str(root)) + r"\b")))
+    for path in project_files(root):
+        if "vendor" in path.parts:
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # audio, pictures, fonts
+        found = forbidden.search(text)
+        assert not found, f"{path.relative_to(root)}: {found and found[0]}"
+
+
+def test_nothing_large_is_in_git(root: Path) -> None:
+    for path in project_files(root):
+        if "vendor" not in path.parts:
+            assert path.stat().st_size <= 1_500_000, f"{path.relative_to(root)} is over 1.5 MB"
