@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # The build of torch: cpu or cuda. Empty: the one that is installed, at first cpu.
 TORCH ?=
+# For make records: which runs (notebooks/profiles/).
+PROFILE ?= small
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 # Passed on: make test ARGS="-k folds", make doctor ARGS=--json
 ARGS ?=
@@ -18,18 +20,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book test check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records test check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PYTHON=python3.12  ARGS=\"…\" (for test, lab and doctor)"
+	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for test, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
 	@scripts/set_up.sh $(PYTHON) $(TORCH)
 
 book: setup ## run the notebooks and build the book: book/_build/html/index.html
-	@$(BIN)/python scripts/workflow.py --cores $(CORES) book --quiet host rules
+	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress -- book --quiet host rules
 	@echo "The book is ready: $(CURDIR)/$(BOOK)"
+
+records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
+	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
 
 test: book browser ## build the book, then run all tests
 	@$(BIN)/python -m pytest $(ARGS)

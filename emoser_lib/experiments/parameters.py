@@ -110,7 +110,7 @@ def parameters_of(path: Path) -> dict[str, Parameter]:
             line = source.splitlines()[node.lineno - 1]
             raise DataError(f"{path}: the parameters cell has the line '{line}': write it as `name: type = value`.")
         name, annotation = node.target.id, ast.unparse(node.annotation)
-        if not {n.id for n in ast.walk(node.annotation) if isinstance(n, ast.Name)} <= set(TYPES):
+        if not _is_plain(node.annotation):
             raise DataError(f"{path}: parameter '{name}' has the type {annotation}: use {', '.join(TYPES)}.")
         parameter = Parameter(name, annotation, ast.literal_eval(node.value), helps.get(node.end_lineno or 0, ""))
         parameter.check(parameter.default)
@@ -129,6 +129,16 @@ def resolve(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> d
             hint = did_you_mean(name, list(parameters))
             raise UsageError(f"there is no parameter '{name}'{hint}: known are {', '.join(parameters) or 'none'}.")
     return {name: p.check(values[name]) if name in values else p.default for name, p in parameters.items()}
+
+
+def _is_plain(annotation: ast.expr) -> bool:
+    """One of TYPES, or a list or dict of them: what papermill's inspector shows too."""
+    if isinstance(annotation, ast.Name):
+        return annotation.id in TYPES
+    if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in ("list", "dict")):
+        return False
+    inner = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+    return all(map(_is_plain, inner))
 
 
 def _comments(source: str) -> dict[int, str]:

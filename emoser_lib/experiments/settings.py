@@ -74,7 +74,8 @@ class ScoringSettings(Settings):
 class ClassicalSettings(Settings):
     """03-classical."""
 
-    baselines: list[BaselineName] = Field(min_length=1)
+    baselines: list[BaselineName]
+    """None named: all of them."""
     scheme: SchemeName
     evaluate: Literal["folds", "test"]
     resamples: int = Field(ge=100, le=100_000)

@@ -16,9 +16,8 @@ TABLE_3 = "thau-table3-"
 
 def splits(description: Description) -> pd.DataFrame:
     """Clips, hours, videos, speakers and labels of every split; what is not known is empty."""
-    rows: dict[str, dict[str, float | None]] = {
-        name: {"clips": s.clips, "hours": s.hours, "videos": s.videos, "speakers": s.speakers, **s.labels}
-        for name, s in description.splits.items()
+    rows = {
+        name: counted.model_dump(exclude={"labels"}) | counted.labels for name, counted in description.splits.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
@@ -27,12 +26,12 @@ def shared_by_splits(corpus: Corpus) -> pd.DataFrame:
     """Clips outside the training split that share a video or a transcription with it."""
     frame = corpus.frame
     training, others = frame[frame["split"] == "train"], frame[~frame["split"].isin(["train", ""])]
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for name, rest in others.groupby("split"):
-        rows[name] = {"clips": len(rest)}
+        rows[str(name)] = {"clips": len(rest)}
         for column in ("video", "transcription"):
             shared = rest[column].isin(set(training[column]) - {""})
-            rows[name] |= {f"{column} in train": int(shared.sum()), f"share by {column}": float(shared.mean())}
+            rows[str(name)] |= {f"{column} in train": int(shared.sum()), f"share by {column}": float(shared.mean())}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
 
