@@ -37,7 +37,7 @@ records: setup ## run a profile on real data and keep its records in book/record
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
 
 test: book browser ## build the book, then run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
 
 check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
 

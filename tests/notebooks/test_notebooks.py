@@ -1,0 +1,113 @@
+"""The chapters: their parameters match their settings, every profile is runnable, plain papermill works."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from emoser_lib.errors import UsageError
+from emoser_lib.experiments import CorpusSettings
+from emoser_lib.experiments.parameters import parameters_of, read_notebook
+from emoser_lib.experiments.profiles import plan, profile_names
+from emoser_lib.experiments.settings import CHAPTERS
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+PARTS = ("Parameters", "Compare with the paper", "Exercises", "Summary")
+"""Headings that every chapter has, in this order."""
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@each_notebook
+def test_parameters_and_settings_are_the_same(path: Path) -> None:
+    settings = CHAPTERS[read_notebook(path).metadata["emoser"]["settings"]]
+    parameters = parameters_of(path)
+    assert list(settings.model_fields) and set(settings.model_fields) == set(parameters)
+    assert all(parameter.help for parameter in parameters.values())
+    settings.check(**{name: parameter.default for name, parameter in parameters.items()})
+
+
+@each_notebook
+def test_the_cell_after_the_parameters_checks_them(path: Path) -> None:
+    cells = read_notebook(path).cells
+    here = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
+    assert ".check(" in cells[here + 1].source
+
+
+@each_notebook
+def test_a_chapter_has_its_parts_in_order(path: Path) -> None:
+    text = "\n".join(cell.source for cell in read_notebook(path).cells if cell.cell_type == "markdown")
+    places = [text.index(f"## {part}") for part in PARTS]
+    assert places == sorted(places)
+    assert text.startswith("# ")
+    for word in ("*Before you start:*", "*Time:*", "*Paper:*", "**Next:**"):
+        assert word in text
+    assert text.count("{exercise}") == text.count("{solution}") == text.count(":class: dropdown") >= 2
+
+
+@each_notebook
+def test_every_figure_has_name_caption_and_alternative_text(path: Path) -> None:
+    drawn = [
+        cell for cell in read_notebook(path).cells if cell.source.rstrip().endswith(";") and cell.cell_type == "code"
+    ]
+    assert drawn
+    for cell in drawn:
+        assert cell.source.count("figures.") == 1
+        about = cell.metadata["mystnb"]
+        assert about["figure"]["name"].startswith("fig-")
+        assert about["figure"]["caption"].endswith(".")
+        assert len(about["image"]["alt"]) > 20
+
+
+@pytest.mark.parametrize("profile", profile_names(NOTEBOOKS[0].parent))
+def test_every_run_of_a_profile_passes_the_checks(profile: str) -> None:
+    planned = [run for path in NOTEBOOKS for run in plan(path, profile)]
+    assert len({(run.chapter, run.key) for run in planned}) == len(planned)
+
+
+def test_the_demo_profile_changes_nothing() -> None:
+    for path in NOTEBOOKS:
+        defaults = {name: p.default for name, p in parameters_of(path).items()}
+        assert [dict(run.parameters) for run in plan(path, "demo")] == [defaults]
+
+
+def test_settings_out_of_range_are_one_sentence() -> None:
+    with pytest.raises(UsageError, match="'seed' is -1: input should be greater than or equal to 0"):
+        CorpusSettings.check(corpus="demo", seed=-1)
+
+
+def test_plain_papermill_runs_a_chapter(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.ipynb"
+    papermill = [sys.executable, "-m", "papermill", str(root / "notebooks" / "03-classical.ipynb"), str(out)]
+    values = ["-p", "seed", "1", "-y", "baselines: [majority, text-svm]"]
+    done = subprocess.run([*papermill, *values], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    executed = nbformat.read(out, as_version=4)
+    told = [
+        o.metadata["emoser"] for c in executed.cells for o in c.get("outputs", []) if "emoser" in o.get("metadata", {})
+    ]
+    scores = next(t["metrics"]["scores"] for t in told if "scores" in t.get("metrics", {}))
+    assert scores["text-svm"]["macro_f1"] > scores["majority"]["macro_f1"] + 0.3
+    assert next(t["corpus"] for t in told if "corpus" in t)["clips"] == 500
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_users_own_recordings_run_through_a_chapter(root: Path, tmp_path: Path) -> None:
+    from emoser_lib.corpora import load_corpus
+
+    demo = load_corpus("demo")
+    rows = demo.training().groupby("label").head(10)
+    rows = rows.assign(file=rows["audio"], mood=rows["label"].replace({"anger": "Ira"}))
+    rows[["file", "transcription", "mood", "speaker"]].to_csv(tmp_path / "clips.csv", index=False)
+    command = [sys.executable, "-m", "emoser_lib.cli", "run", str(root / "notebooks" / "03-classical.ipynb"), "--json"]
+    own = ["--root", str(tmp_path), "--table", "clips.csv", "--column", "audio=file", "--column", "label=mood"]
+    values = ["--label", "Ira=anger", "-p", "evaluate", "folds", "-p", "baselines", "[majority, audio-lda]"]
+    done = subprocess.run([*command, *own, *values], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (record,) = json.loads(done.stdout)
+    assert record["corpus"]["name"] == "folder"
+    assert record["corpus"]["clips"] == 60
+    assert record["metrics"]["scores"]["audio-lda"]["n"] == 60

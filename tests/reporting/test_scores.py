@@ -1,0 +1,94 @@
+"""Tables of scores: gold labels from where they belong, and numbers that a hand can check."""
+
+import pandas as pd
+import pytest
+
+from emoser_lib.corpora import Corpus, load_corpus
+from emoser_lib.corpora.corpus import build_frame
+from emoser_lib.experiments import evaluation_folds, predict_by_folds
+from emoser_lib.reporting import (
+    claims,
+    gold_for,
+    interval_table,
+    rarest_label_swing,
+    scheme_table,
+    score_on,
+    score_table,
+)
+from emoser_lib.reporting.tables import paper_intervals, shared_by_splits
+from emoser_lib.systems import Clips, baseline
+
+
+@pytest.fixture(scope="module")
+def demo() -> Corpus:
+    return load_corpus("demo")
+
+
+@pytest.fixture(scope="module")
+def texts(demo: Corpus) -> Clips:
+    return Clips.from_corpus(demo, demo.frame["id"], text=True)
+
+
+def test_gold_is_hidden_for_the_test_and_open_for_training() -> None:
+    columns = {"id": list("abc"), "label": ["joy", "fear", ""], "split": ["train", "train", "test"]}
+    corpus = Corpus("h", build_frame(columns), held_out={"c": "anger"})
+    assert gold_for(corpus, pd.Index(["b", "a"])).to_dict() == {"b": "fear", "a": "joy"}
+    assert gold_for(corpus, pd.Index(["c"])).to_dict() == {"c": "anger"}
+
+
+def test_predictions_cover_each_validation_clip_once_and_never_train_on_it(demo: Corpus, texts: Clips) -> None:
+    cuts = evaluation_folds(demo, "folds", "video")
+    predicted = predict_by_folds(baseline("majority"), demo, texts, cuts)
+    assert sorted(predicted.index) == sorted(demo.training()["id"])
+    assert all(not set(cut.train) & set(cut.validation) for cut in cuts)
+
+
+def test_predictions_ignore_labels_of_the_part_they_predict(demo: Corpus, texts: Clips) -> None:
+    cuts = evaluation_folds(demo, "test")
+    first = predict_by_folds(baseline("text-svm"), demo, texts, cuts)
+    blind = demo.frame.assign(label=demo.frame["label"].where(demo.frame["split"] == "train", ""))
+    again = predict_by_folds(baseline("text-svm"), Corpus("blind", blind), texts, cuts)
+    assert first.equals(again)
+
+
+def test_scores_are_sorted_and_the_interval_holds_the_score(demo: Corpus, texts: Clips) -> None:
+    cuts = evaluation_folds(demo, "test")
+    made = {name: predict_by_folds(baseline(name), demo, texts, cuts) for name in ("majority", "text-svm")}
+    table = score_table(demo, made, resamples=200)
+    assert list(table.index) == ["text-svm", "majority"]
+    assert (table["low"] <= table["macro_f1"]).all() and (table["macro_f1"] <= table["high"]).all()
+    assert table.loc["majority", "macro_f1"] == pytest.approx(score_on(demo, made["majority"]).macro_f1)
+
+
+def test_the_rarest_label_moves_the_score_by_a_sixth(demo: Corpus) -> None:
+    perfect = demo.gold_labels()
+    swing = rarest_label_swing(demo, perfect)
+    assert swing.index.name == "fear"
+    assert swing.iloc[-1] == 1
+    assert swing.is_monotonic_increasing
+    assert swing.iloc[-1] - swing.iloc[0] == pytest.approx(1 / 6, abs=0.02)
+
+
+def test_intervals_by_video_need_videos(demo: Corpus) -> None:
+    perfect = demo.gold_labels()
+    assert len(interval_table(demo, perfect, resamples=100)) == 4
+    without = Corpus("w", demo.frame.assign(video=""))
+    assert len(interval_table(without, perfect, resamples=100)) == 3
+
+
+def test_schemes_by_video_share_none(demo: Corpus, texts: Clips) -> None:
+    table = scheme_table(baseline("majority"), demo, texts)
+    assert table.loc["video", "shares_video"] == 0
+    assert table.loc["paper", "shares_video"] > 0.3
+
+
+@pytest.mark.needs_data
+def test_the_real_test_shares_videos_with_training() -> None:
+    shared = shared_by_splits(load_corpus("emospeech"))
+    assert shared.loc["test", "video in train"] == 395
+
+
+def test_the_papers_intervals_are_rebuilt() -> None:
+    table = paper_intervals(claims())
+    assert len(table) == 6
+    assert table["difference"].abs().max() < 2e-4
