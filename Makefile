@@ -30,7 +30,7 @@ setup: ## make .venv with the pinned packages (the others call it)
 	@scripts/set_up.sh $(PYTHON) $(TORCH)
 
 book: setup ## run the notebooks and build the book: book/_build/html/index.html
-	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress -- book --quiet host rules
+	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress -- book
 	@echo "The book is ready: $(CURDIR)/$(BOOK)"
 
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)

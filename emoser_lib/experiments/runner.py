@@ -27,6 +27,7 @@ from emoser_lib.corpora import data_home
 from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.experiments.profiles import PlannedRun
 from emoser_lib.experiments.records import (
+    ROOT,
     Checkpoint,
     CorpusUsed,
     Record,
@@ -58,15 +59,16 @@ class Outcome:
 
 
 def find_notebook(name: str) -> Path:
-    """A notebook by path, or by name below ``notebooks/`` of the current folder.
+    """A notebook by path, or by name below ``notebooks/`` of the current folder or of this checkout.
 
     Raises:
         UsageError: there is none.
     """
-    for path in (Path(name), Path("notebooks") / name, Path("notebooks") / f"{name}.ipynb"):
-        if path.is_file():
-            return path.resolve()
-    known = sorted(p.stem for p in Path("notebooks").glob("*.ipynb"))
+    for folder in (Path("notebooks"), ROOT / "notebooks"):
+        for path in (Path(name), folder / name, folder / f"{name}.ipynb"):
+            if path.is_file():
+                return path.resolve()
+    known = sorted(p.stem for p in (ROOT / "notebooks").glob("*.ipynb"))
     hint = did_you_mean(Path(name).stem, known)
     raise UsageError(
         f"there is no notebook '{name}'{hint}: give its path, or its name in the folder that holds notebooks/."

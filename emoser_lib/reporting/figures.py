@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from emoser_lib.corpora import SAMPLE_RATE, Corpus, clip_seconds
 from emoser_lib.experiments.scoring import Score
 
-WIDTH = 7.0
-"""Inches; a page's text is as wide."""
+WIDTH = 6.0
+"""Inches. With it the default letters are still readable on a telephone."""
 
 
 def label_colours(labels: Sequence[str]) -> dict[str, tuple[float, float, float]]:

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from sklearn.feature_extraction.text import CountVectorizer
 
-from emoser_lib.corpora import Corpus
+from emoser_lib.corpora import Corpus, check
 from emoser_lib.corpora.describe import Description
 from emoser_lib.experiments import Record, paper_interval, published_records
 from emoser_lib.systems import BASELINES
 
 TABLE_3 = "thau-table3-"
 """How the ids of the claims of seed 1's Table 3 begin."""
+
+
+ONE_LINE = 60
+"""Characters: a table whose cells are no longer is not wrapped, it scrolls inside its box."""
 
 
 def splits(description: Description) -> pd.DataFrame:
@@ -33,6 +39,42 @@ def shared_by_splits(corpus: Corpus) -> pd.DataFrame:
             shared = rest[column].isin(set(training[column]) - {""})
             rows[str(name)] |= {f"{column} in train": int(shared.sum()), f"share by {column}": float(shared.mean())}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
+
+
+def findings(corpus: Corpus) -> pd.DataFrame:
+    """What `check` finds, counted by kind, with one clip as an example."""
+    found = pd.DataFrame([{"finding": f.kind, "example": f.clip, "what": f.message} for f in check(corpus)])
+    if found.empty:
+        return found
+    counted = found.groupby("finding", sort=False)
+    return counted.first().drop(columns="what").assign(clips=counted.size())[["clips", "example"]]
+
+
+def speakers(corpus: Corpus) -> pd.DataFrame:
+    """Clips of each speaker by label; empty where the corpus does not know who speaks."""
+    rows = corpus.frame[(corpus.frame["speaker"] != "") & (corpus.frame["label"] != "")]
+    counts = pd.crosstab(rows["speaker"], rows["label"]).reindex(columns=list(corpus.labels), fill_value=0)
+    gender = rows.groupby("speaker")["gender"].first()
+    return counts.assign(gender=gender)[["gender", *corpus.labels]] if len(counts) else pd.DataFrame()
+
+
+def typical_words(corpus: Corpus, n: int = 6) -> pd.DataFrame:
+    """The words that set each label's training clips apart from the others.
+
+    Ranked by the log-odds of a clip holding the word, smoothed by one clip; words of one clip are left out.
+    """
+    rows = corpus.training()
+    vectorizer = CountVectorizer(binary=True, min_df=2)
+    holds = vectorizer.fit_transform(rows["transcription"]).toarray()
+    words, best = vectorizer.get_feature_names_out(), {}
+    for label in corpus.labels:
+        inside = (rows["label"] == label).to_numpy()
+        odds = [
+            np.log((part.sum(axis=0) + 1) / (len(part) - part.sum(axis=0) + 1))
+            for part in (holds[inside], holds[~inside])
+        ]
+        best[label] = ", ".join(words[np.argsort(odds[1] - odds[0], kind="stable")[:n]])
+    return pd.DataFrame({"typical words": best})
 
 
 def baselines(names: Iterable[str]) -> pd.DataFrame:
@@ -66,19 +108,19 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
     """Scores by system of a chapter's committed records, with where they come from."""
     rows = [
         {
-            "corpus": record.corpus.name if record.corpus else "",
-            "evaluated on": _evaluated_on(record),
             "system": system,
             "macro-F1": scored["macro_f1"],
             "low": scored["low"],
             "high": scored["high"],
             "accuracy": scored["accuracy"],
             "n": scored["n"],
+            "corpus": record.corpus.name if record.corpus else "",
+            "evaluated on": _evaluated_on(record),
         }
         for record in published_records(notebook)
-        for system, scored in record.metrics.get("scores", {}).items()
+        for system, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
     ]
-    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
+    return pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
 
 
 def recorded_intervals(notebook: str) -> pd.DataFrame:
@@ -136,7 +178,8 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
     """
     frame = table.to_frame() if isinstance(table, pd.Series) else table
     if frame.empty:
-        return HTML("<p>Nothing recorded yet.</p>")
+        return HTML("<p>Nothing to show for this corpus, or nothing recorded yet.</p>")
+    longest = max(len(str(cell)) for cell in [*frame.to_numpy().ravel(), *frame.index])
     with pd.option_context("display.max_colwidth", None):
         html = frame.to_html(
             formatters={column: _format_of(frame[column], digits) for column in frame.select_dtypes("number")},
@@ -145,7 +188,7 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
             na_rep="",
             border=0,
             justify="left",
-            classes=["table", "emoser-table"],
+            classes=["table", "emoser-table", *(["emoser-one-line"] if longest <= ONE_LINE else [])],
         )
     return HTML(f"<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Table'>{html}</div>")
 

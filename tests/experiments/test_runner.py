@@ -159,6 +159,19 @@ def test_the_same_run_twice_at_once_is_refused(chapter: Path, tmp_path: Path) ->
             run(one, tmp_path / "runs")
 
 
+def test_runs_that_start_together_do_not_disturb_each_other(chapter: Path, tmp_path: Path) -> None:
+    # Without a connection file of its own, each kernel would open the same sockets in the current folder.
+    command = [sys.executable, "-m", "emoser_lib.cli", "run", str(chapter), "--only", "one", "-p", "seed"]
+    together = [
+        subprocess.Popen([*command, str(seed)], cwd=tmp_path, stderr=subprocess.PIPE, text=True) for seed in range(4)
+    ]
+    errors = [process.communicate()[1] for process in together]
+    assert [process.returncode for process in together] == [0] * 4, errors
+    records = [read_record(path) for path in (tmp_path / "runs").rglob("record.json")]
+    assert sorted(record.metrics["seed"] for record in records) == [0, 1, 2, 3]
+    assert not list(tmp_path.rglob("kernel-ipc*"))
+
+
 def test_a_failed_rerun_removes_the_notebook_of_the_good_one(chapter: Path, tmp_path: Path) -> None:
     _, path = run(planned(chapter), tmp_path / "runs")
     text = chapter.read_text()
