@@ -13,13 +13,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
+import click
 import numpy as np
 import pandas as pd
 import soundfile
 import soxr
-import typer
 
 from emoser_lib.corpora.audio import SAMPLE_RATE, read_waveform
 from emoser_lib.corpora.corpus import COLUMNS
@@ -45,9 +44,14 @@ MARGIN_S = 0.06
 """Silence before and after the speech."""
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="Folder to write; it must hold distributions.yaml.")] = DEMO_DATA,
-) -> None:
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEMO_DATA,
+    help="Folder to write; it must hold distributions.yaml.",
+)
+def main(out: Path) -> None:
     """Write metadata.csv, latents.csv and audio/*.mp3."""
     if shutil.which("espeak-ng") is None:
         raise DataError("espeak-ng is not installed: `apt-get install espeak-ng` or `brew install espeak-ng`.")
@@ -158,6 +162,6 @@ def report(clips: pd.DataFrame, lengths: np.ndarray, out: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        typer.run(main)
+        main()
     except EmoserError as error:
         raise SystemExit(f"{error}") from None

@@ -94,10 +94,10 @@ def test_python_versions_agree(root: Path, project: dict[str, Any], conda: dict[
     assert "(3, 11)" in (root / "scripts/set_up.sh").read_text()
 
 
-def test_what_the_library_imports_is_declared(root: Path, project: dict[str, Any]) -> None:
+def test_what_library_and_scripts_import_is_declared(root: Path, project: dict[str, Any]) -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
     providers = metadata.packages_distributions()
-    for path in sorted((root / "emoser_lib").rglob("*.py")):
+    for path in sorted([*(root / "emoser_lib").rglob("*.py"), *(root / "scripts").glob("*.py")]):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
