@@ -1,10 +1,11 @@
 """A skip names its reason and, in CI, where the thing must be there, is a failure."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+
+from emoser_lib.doctor import find_browser
 
 ROOT = Path(__file__).parent.parent
 """The repository."""
@@ -16,12 +17,9 @@ def missing_need(item: pytest.Item) -> str | None:
     """Why this test cannot run here, if it cannot."""
     if item.get_closest_marker("needs_data") and not os.environ.get("EMOSER_DATA"):
         return f"needs the real corpora: set EMOSER_DATA to their folder; {CORPORA}"
-    if item.get_closest_marker("needs_browser") and not any(map(shutil.which, BROWSERS)):
+    if item.get_closest_marker("needs_browser") and find_browser() is None:
         return "needs Chromium: run `make browser` as root, or `apt-get install chromium`"
     return None
-
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,6 +1,5 @@
 """The built book, opened page by page in Chromium from file://, as a reader does who has no network."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from emoser_lib.doctor import find_browser
+
 pytestmark = [pytest.mark.needs_browser, pytest.mark.slow]
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
@@ -85,9 +85,8 @@ def html(root: Path) -> Path:
 # Not for the session: an open Playwright keeps an event loop running, and nbclient in other tests wants its own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, CHROMIUM)))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=SWITCHES)
         yield browser
         browser.close()
 
