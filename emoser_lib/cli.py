@@ -4,6 +4,7 @@ Written with click, which papermill brings along: typer cannot express papermill
 """
 
 import json
+import os
 import sys
 import warnings
 from collections import Counter
@@ -24,6 +25,7 @@ def main() -> None:
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         code = emoser.main(standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except EmoserError as error:
         _fail(str(error), error.exit_code)
@@ -35,6 +37,13 @@ def main() -> None:
         _fail(f"{error.format_message().rstrip('.')}: see `{command} --help`.", 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped.", 130)
+    except BrokenPipeError:
+        # The reader has seen enough; Python's own flush at the end must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = error.filename or "a file"
+        _fail(f"{where} cannot be read or written ({error.strerror or error}): make room or choose another place.", 1)
 
 
 def _warn(message: Warning | str, *_: object) -> None:
@@ -42,7 +51,8 @@ def _warn(message: Warning | str, *_: object) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"emoser: {message}", file=sys.stderr)
+    # A cell that is quoted may have several lines.
+    print(f"emoser: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -52,12 +62,14 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
-    pairs = {}
+def _pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for pair in given:
-        left, equals, right = pair.partition("=")
+        left, equals, right = (part.strip() for part in pair.partition("="))
         if not equals or not left:
-            raise UsageError(f"{option} '{pair}' is not of the form name=value: write for example {option} audio=file.")
+            raise UsageError(f"{option} '{pair}' is not of the form name=value: write for example {option} {example}.")
+        if left in pairs:
+            raise UsageError(f"{option} names '{left}' twice: keep one of them.")
         pairs[left] = right
     return pairs
 
@@ -66,10 +78,10 @@ def _own_folder(root: str | None, table: str | None, column: Sequence[str], labe
     if root is None and (table or column or label):
         raise UsageError("--table, --column and --label belong to a folder of your own: name it with --root DIR.")
     options: dict[str, Any] = {
-        "root": root and str(Path(root).expanduser().resolve()),
+        "root": root,
         "table": table,
-        "columns": _pairs(column, "--column"),
-        "labels": _pairs(label, "--label"),
+        "columns": _pairs(column, "--column", "audio=file"),
+        "labels": _pairs(label, "--label", "Ira=anger"),
     }
     return {name: value for name, value in options.items() if value}
 
@@ -207,13 +219,14 @@ def folds(name: str, scheme: str, as_json: bool, **own: Any) -> None:
 @emoser.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--corpus", "name", default="emospeech", show_default=True, help="Whose test split is scored.")
+@own_folder_options
 @json_option
-def score(file: Path, name: str, as_json: bool) -> None:
+def score(file: Path, name: str, as_json: bool, **own: Any) -> None:
     """Score a submission (CSV with the header id,task_1,task_2) on a corpus's test split."""
     from emoser_lib.corpora import load_corpus
     from emoser_lib.experiments import read_submission, score_submission
 
-    loaded = load_corpus(name)
+    loaded = load_corpus(name, **_own_folder(**own))
     scored = score_submission(read_submission(file, loaded), loaded)
     if as_json:
         return _print_json(scored)

@@ -128,3 +128,48 @@ def test_own_recordings_need_no_code(tmp_path: Path) -> None:
 def test_doctor_answers_in_json() -> None:
     done = emoser("doctor", "--json")
     assert {need["name"] for need in json.loads(done.stdout)} >= {"Python"}
+
+
+def test_an_error_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
+    (tmp_path / "open.csv").write_text('id,task_1\n"a,joy\n"b,joy\n')
+    refused(1, "which is no test clip", "score", str(tmp_path / "open.csv"), "--corpus", "demo")
+    (tmp_path / "twice.csv").write_text("id,task_1, task_1\na,joy,joy\n")
+    refused(1, "more than once", "score", str(tmp_path / "twice.csv"), "--corpus", "demo")
+
+
+def test_a_damaged_mp3_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_text("<!DOCTYPE html><html><body>404</body></html>")
+    (tmp_path / "metadata.csv").write_text("audio,transcription\na.mp3,hola\n")
+    refused(1, "no sound in it", "corpus", "describe", "folder", "--root", str(tmp_path))
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    done = emoser("run", str(root / "notebooks" / "01-corpus.ipynb"), "--runs", str(tmp_path / "runs"))
+    assert done.returncode == 1
+    assert f"{tmp_path}/runs/01-corpus" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    for reader in ("head -1", "true"):
+        command = f"{sys.executable} -m emoser_lib.cli corpus check demo | {reader}"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_options_of_an_own_folder_are_wrong_before_a_kernel_starts(tmp_path: Path, root: Path) -> None:
+    run = ["run", str(root / "notebooks" / "01-corpus.ipynb"), "--runs", str(tmp_path / "runs")]
+    refused(2, "is not there", *run, "--root", str(tmp_path / "none"))
+    refused(2, "did you mean 'audio'", *run, "--root", str(tmp_path), "--column", "adio=file")
+    refused(2, "cannot be 5", *run, "-p", "corpus", "folder", "-p", "corpus_options", "{root: 5}")
+    refused(2, "takes no option", *run, "-p", "corpus_options", f"{{root: {tmp_path}}}")
+    refused(2, "names 'audio' twice", *run, "--root", ".", "--column", "audio=a", "--column", "audio=b")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_own_test_split_can_be_scored(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("id,transcription,label,split\na,hola,joy,test\nb,no,anger,test\n")
+    (tmp_path / "results.csv").write_text("id,task_1\na,joy\nb,anger\n")
+    scored = answered("score", str(tmp_path / "results.csv"), "--corpus", "folder", "--root", str(tmp_path))
+    assert scored["task_1"]["macro_f1"] == 1

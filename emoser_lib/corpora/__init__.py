@@ -6,7 +6,7 @@ from emoser_lib.corpora.check import Finding, Kind, check
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, Corpus
 from emoser_lib.corpora.describe import clip_seconds, describe
 from emoser_lib.corpora.fetch import fetch
-from emoser_lib.corpora.loaders import SOURCES, data_home, load_corpus
+from emoser_lib.corpora.loaders import SOURCES, absolute, check_options, data_home, load_corpus
 
 __all__ = [
     "COLUMNS",
@@ -16,8 +16,10 @@ __all__ = [
     "Corpus",
     "Finding",
     "Kind",
+    "absolute",
     "ceilings",
     "check",
+    "check_options",
     "clip_seconds",
     "data_home",
     "describe",

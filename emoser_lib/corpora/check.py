@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from emoser_lib.corpora.audio import read_samples
+from emoser_lib.corpora.audio import is_file, read_samples
 from emoser_lib.corpora.corpus import LABELS, Corpus
 from emoser_lib.errors import DataError
 
@@ -147,11 +147,15 @@ def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding],
         return [Finding(Kind.NO_AUDIO, "", "the corpus has no audio here")], {}
     found, hashes = [], {}
     for clip, path in tqdm(paths.items(), desc="reading audio", unit="clip", disable=None, leave=False):
-        if not Path(path).is_file():
+        if not is_file(path):
             found.append(Finding(Kind.MISSING_AUDIO, clip, f"{path or 'its audio'} is not there", path))
             continue
-        with Path(path).open("rb") as file:
-            hashes[clip] = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with Path(path).open("rb") as file:
+                hashes[clip] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            found.append(Finding(Kind.UNREADABLE_AUDIO, clip, f"{path} cannot be opened ({error.strerror})", path))
+            continue
         found += [Finding(kind, clip, message, path) for kind, message in _listen(Path(path), longest_seconds)]
     return found, hashes
 

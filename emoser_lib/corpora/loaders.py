@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, TIME_COLUMNS, Corpus, build_frame, label_set
 from emoser_lib.corpora.published import load_iemocap, load_meld
@@ -19,12 +20,31 @@ VIDEO_KEYS = "dataset-with-video-keys.csv"
 CHALLENGE_TRAIN = "EmoSPeech_phase_2_train.csv"
 CHALLENGE_TEST = "EmoSPeech_phase_2_test_public.csv"
 
+LATEST_MS = 2**53
+"""What a float still counts in whole milliseconds: far beyond any recording."""
+
 GENDERS = {"F": "female", "M": "male"}
 
 
 def data_home() -> Path:
     """The folder that holds the corpora: ``$EMOSER_DATA``, default ``~/.cache/emoser/data``; absolute."""
-    return Path(os.environ.get("EMOSER_DATA") or "~/.cache/emoser/data").expanduser().resolve()
+    return absolute(os.environ.get("EMOSER_DATA") or "~/.cache/emoser/data")
+
+
+def absolute(path: str | Path) -> Path:
+    """A path as a user gives it, ``~`` and all, made absolute.
+
+    Raises:
+        UsageError: it has no end or no beginning: a link to itself, a home folder that is not known.
+
+    >>> absolute("/own/../mine")
+    PosixPath('/mine')
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (RuntimeError, OSError) as error:
+        reason = str(error).rstrip(".")
+        raise UsageError(f"{path} leads nowhere ({reason}): give the absolute path of a folder.") from None
 
 
 def load_demo(folder: Path = DEMO_FOLDER) -> Corpus:
@@ -117,13 +137,7 @@ def load_folder(
     >>> own.labels, list(own.frame.id)
     (('anger',), ['a.wav', 'b.wav'])
     """
-    root, columns = Path(root).expanduser().resolve(), dict(columns or {})
-    if not root.is_dir():
-        raise UsageError(f"the folder {root} is not there: correct root (--root).")
-    for ours in columns:
-        if ours not in COLUMNS:
-            hint = did_you_mean(ours, list(COLUMNS))
-            raise UsageError(f"'{ours}' is not a column of ours{hint}: use one of {', '.join(COLUMNS)}.")
+    root, columns = _own_root(root, columns), dict(columns or {})
     path = root / table
     how = "write one with a line a clip, or name yours with table (--table)"
     theirs = read_table(path, need=columns.values(), how_to_get=how)
@@ -135,16 +149,30 @@ def load_folder(
             f"{path} has no column 'audio' (nor 'id' and 'transcription'): it has {', '.join(theirs.columns)}; "
             "say which is which with columns (--column audio=…)."
         )
+    for name in set(known) - {"transcription"}:
+        known[name] = known[name].str.strip()
     if "id" not in known:
         known["id"] = known["audio"]
     if "audio" in known:
-        known["audio"] = known["audio"].map(lambda name: str((path.parent / name).resolve()) if name else "")
+        # Not resolve(): it stops at a link that leads to itself, where `check` can name the clip.
+        known["audio"] = known["audio"].map(lambda name: os.path.normpath(path.parent / name) if name else "")
     if "label" in known:
-        known["label"] = _map_labels(known["label"].str.strip(), labels, path)
+        known["label"] = _map_labels(known["label"], labels, path)
     for name in set(TIME_COLUMNS) & set(known):
         known[name] = _milliseconds(known[name], path)
     frame = build_frame(known)
     return Corpus("folder", frame, labels=label_set(frame["label"]) or LABELS)
+
+
+class FolderOptions(BaseModel):
+    """What `load_folder` takes, for options that come from a command line or a notebook."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    root: Path
+    table: Path = Path("metadata.csv")
+    columns: Mapping[str, str] | None = None
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -189,19 +217,46 @@ def load_corpus(name: str, **options: object) -> Corpus:
     >>> len(load_corpus("demo"))
     500
     """
+    check_options(name, options)
+    source = SOURCES[name]
+    return source.load(**options) if source.folder is None else source.load(source_folder(name))
+
+
+def check_options(name: str, options: Mapping[str, object]) -> None:
+    """Check a corpus's name and options, before anything is read.
+
+    Args:
+        name: as for `load_corpus`.
+        options: as for `load_corpus`.
+
+    Raises:
+        UsageError: the name or an option is unknown, an option has the wrong type, or the user's folder is not there.
+
+    >>> check_options("demo", {})
+    """
     if name not in SOURCES:
         hint = did_you_mean(name, list(SOURCES))
         raise UsageError(f"there is no corpus '{name}'{hint}: known are {', '.join(SOURCES)}.")
-    source = SOURCES[name]
-    if name == "folder":
-        if "root" not in options:
-            raise UsageError("corpus 'folder' needs to know where it is: give root (--root DIR).")
-        return source.load(**options)
-    if options:
-        raise UsageError(f"corpus '{name}' takes no option '{next(iter(options))}': only 'folder' takes options.")
-    if source.folder is None:
-        return source.load()
-    return source.load(source_folder(name))
+    if name != "folder":
+        if options:
+            raise UsageError(f"corpus '{name}' takes no option '{next(iter(options))}': only 'folder' takes options.")
+        return
+    known = list(FolderOptions.model_fields)
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known)
+            raise UsageError(f"corpus 'folder' has no option '{option}'{hint}: known are {', '.join(known)}.")
+    if "root" not in options:
+        raise UsageError("corpus 'folder' needs to know where it is: give root (--root DIR).")
+    try:
+        checked = FolderOptions.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"option '{where}' of corpus 'folder' cannot be {first['input']!r}: give a text there."
+        ) from None
+    _own_root(checked.root, checked.columns)
 
 
 def source_folder(name: str) -> Path:
@@ -216,6 +271,17 @@ def source_folder(name: str) -> Path:
             f"{folder} is not there: run `emoser corpus fetch {name}`, or set EMOSER_DATA to the folder that holds it."
         )
     return folder
+
+
+def _own_root(root: str | Path, columns: Mapping[str, str] | None) -> Path:
+    root = absolute(root)
+    if not root.is_dir():
+        raise UsageError(f"the folder {root} is not there: correct root (--root).")
+    for ours in columns or {}:
+        if ours not in COLUMNS:
+            hint = did_you_mean(ours, list(COLUMNS))
+            raise UsageError(f"'{ours}' is not a column of ours{hint}: use one of {', '.join(COLUMNS)}.")
+    return root
 
 
 def _read(folder: Path, name: str, need: tuple[str, ...]) -> pd.DataFrame:
@@ -252,7 +318,7 @@ def _columns(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def _milliseconds(values: pd.Series, path: Path) -> pd.Series:
     numbers = pd.to_numeric(values.replace("", pd.NA), errors="coerce")
-    wrong = values[numbers.isna() & (values != "")]
+    wrong = values[(numbers.isna() | (numbers.abs() > LATEST_MS)) & (values != "")]
     if len(wrong):
         raise DataError(f"{path}: '{wrong.iloc[0]}' is not a time in milliseconds: correct that row.")
     return numbers

@@ -1,6 +1,7 @@
 """Read a CSV table; whatever is wrong with it is one sentence."""
 
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ def read_table(path: Path, need: Iterable[str] = (), *, how_to_get: str = "check
     """Read a table in which every cell is text and an empty cell is ``""``.
 
     The separator (comma, semicolon or tab) is the one that occurs most in the header: spreadsheets
-    with Spanish settings write semicolons.
+    with Spanish settings write semicolons. Cells that a row lacks at its end are empty.
 
     Args:
         path: a CSV or TSV file, UTF-8, with or without byte-order mark.
@@ -20,7 +21,7 @@ def read_table(path: Path, need: Iterable[str] = (), *, how_to_get: str = "check
         how_to_get: the way out named when the file is not there.
 
     Raises:
-        DataError: not there, not UTF-8, empty, ragged, or without a needed column.
+        DataError: not there, not UTF-8, empty, a row longer than the header, a column twice, or a needed one lacking.
     """
     if not path.is_file():
         raise DataError(f"{path} is not there: {how_to_get}.")
@@ -28,18 +29,26 @@ def read_table(path: Path, need: Iterable[str] = (), *, how_to_get: str = "check
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'.") from None
-    header = text.split("\n", 1)[0]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): give yourself access to it.") from None
+    if "\0" in text:
+        raise DataError(f"{path} is not a text file: save the table as 'CSV UTF-8'.")
+    header = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(",;\t", key=header.count)
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # header=None: pandas would rename a column that is there twice, and take the first one for an index where
+        # rows have one cell more than the header.
+        rows = pd.read_csv(StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty: it needs a header line and one line a clip.") from None
     except pd.errors.ParserError as error:
-        raise DataError(f"{path} is not a well-formed table ({str(error).strip()}): correct that line.") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        # pandas takes the first column for an index where rows have one cell more than the header.
-        raise DataError(f"{path}: its rows have more cells than its header: remove what ends each line too much.")
-    table.columns = table.columns.str.strip()
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{path} is not a well-formed table ({reason}): correct that line.") from None
+    names, table = rows.iloc[0].str.strip(), rows.iloc[1:].reset_index(drop=True)
+    twice = names[names.duplicated() & (names != "")]
+    if len(twice):
+        raise DataError(f"{path} has the column '{twice.iloc[0]}' more than once: rename or remove one.")
+    table.columns = pd.Index(names)
     for column in need:
         if column not in table.columns:
             found = ", ".join(table.columns)

@@ -60,6 +60,10 @@ def folds(corpus: Corpus, scheme: str = "paper", n_splits: int = 5, seed: int = 
     if isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2:
         raise UsageError(f"n_splits is {n_splits!r}: it must be a whole number of at least 2.")
     rows = corpus.training()
+    if rows.empty:
+        splits = ", ".join(f"'{split}'" for split in corpus.frame["split"].unique() if split)
+        found = f"the rows to train on are those of the split 'train', it has {splits}" if splits else "no row has one"
+        raise DataError(f"corpus '{corpus.name}' has no labelled training clips, folds need some: {found}.")
     groups = None if scheme == "paper" else _groups(corpus.name, rows, scheme, n_splits)
     _check_labels(corpus.name, rows["label"], n_splits)
     splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(n_splits, shuffle=True, random_state=seed)
@@ -89,8 +93,6 @@ def _groups(name: str, rows: pd.DataFrame, column: str, n_splits: int) -> np.nda
 
 def _check_labels(name: str, labels: pd.Series, n_splits: int) -> None:
     counts = labels.value_counts()
-    if counts.empty:
-        raise DataError(f"corpus '{name}' has no labelled training clips: folds need some.")
     if counts.max() < n_splits:
         raise DataError(
             f"corpus '{name}': no label has {n_splits} training clips (the most, '{counts.index[0]}', has "

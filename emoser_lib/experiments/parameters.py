@@ -5,6 +5,7 @@ papermill starts a kernel first and lets unknown names and wrong types pass; her
 
 import ast
 import io
+import json
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,11 +42,13 @@ class Parameter:
         """Return the value if it has the parameter's type (an int will do for a float).
 
         Raises:
-            UsageError: it has another type.
+            UsageError: it has another type, or holds what a record cannot (a date, a number that is not finite).
         """
         try:
-            return self.adapter.validate_python(value, strict=True)
-        except ValidationError:
+            valid = self.adapter.validate_python(value, strict=True)
+            json.dumps(valid, allow_nan=False)
+            return valid
+        except (ValueError, TypeError):  # pydantic's ValidationError is a ValueError
             raise UsageError(
                 f"parameter '{self.name}' takes {self.annotation}, not {value!r}: {self.help or 'see the notebook'}."
             ) from None
@@ -74,7 +77,7 @@ class Parameter:
         try:
             value = yaml.safe_load(text)
             # Lax inside, because YAML reads 1e-4 as text; but [true] must not become [1].
-            return self.check(value) if not isinstance(value, list | dict) else self.adapter.validate_python(value)
+            return self.check(self.adapter.validate_python(value) if isinstance(value, list | dict) else value)
         except (yaml.YAMLError, ValidationError):
             return self.check(text)
 
@@ -103,17 +106,26 @@ def parameters_of(path: Path) -> dict[str, Parameter]:
     if len(cells) != 1:
         raise DataError(f"{path} has {len(cells)} cells tagged 'parameters': it must have exactly one.")
     source = cells[0].source
-    helps = _comments(source)
+    try:
+        lines, helps = ast.parse(source).body, _comments(source)
+    except SyntaxError as error:
+        raise DataError(f"{path}: line {error.lineno} of the parameters cell is not Python: correct it.") from None
     found = {}
-    for node in ast.parse(source).body:
+    for node in lines:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
             line = source.splitlines()[node.lineno - 1]
             raise DataError(f"{path}: the parameters cell has the line '{line}': write it as `name: type = value`.")
         name, annotation = node.target.id, ast.unparse(node.annotation)
         if not _is_plain(node.annotation):
             raise DataError(f"{path}: parameter '{name}' has the type {annotation}: use {', '.join(TYPES)}.")
-        parameter = Parameter(name, annotation, ast.literal_eval(node.value), helps.get(node.end_lineno or 0, ""))
-        parameter.check(parameter.default)
+        try:
+            parameter = Parameter(name, annotation, ast.literal_eval(node.value), helps.get(node.end_lineno or 0, ""))
+            parameter.check(parameter.default)
+        except (ValueError, TypeError):
+            default = ast.unparse(node.value)
+            raise DataError(
+                f"{path}: parameter '{name}' is {default}, it must be a literal of its type ({annotation})."
+            ) from None
         found[name] = parameter
     return found
 

@@ -5,13 +5,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments.parameters import parameters_of, read_notebook, resolve
 from emoser_lib.experiments.settings import CHAPTERS
+
+PROFILE_SHAPE = TypeAdapter(dict[str, dict[str, dict[str, Any] | None] | None])
+"""Notebook -> run -> values."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class PlannedRun:
     @property
     def command(self) -> str:
         """The command that repeats this run."""
-        extra = "".join(f" -p {name} '{_as_typed(value)}'" for name, value in self.changed.items())
-        return f"emoser run {self.chapter} --profile {self.profile} --only {self.name}{extra}"
+        extra = "".join(f" -p {name} {_as_typed(value)}" for name, value in self.changed.items())
+        return f"emoser run {quote(self.chapter)} --profile {quote(self.profile)} --only {quote(self.name)}{extra}"
 
 
 def plan(
@@ -67,11 +72,15 @@ def plan(
         )
     parameters = parameters_of(notebook)
     settings = read_notebook(notebook).metadata.get("emoser", {}).get("settings")
+    if settings and settings not in CHAPTERS:
+        raise DataError(
+            f"{notebook}: emoser.settings in its metadata is '{settings}', not one of {', '.join(CHAPTERS)}."
+        )
     planned = []
     for name in [only] if only else runs:
         values = resolve(parameters, {**runs[name], **changed})
         if settings:
-            CHAPTERS[settings].check(**values)
+            values = CHAPTERS[settings].check(**values).absolute(values)
         planned.append(PlannedRun(notebook, profile, name, values, changed))
     return planned
 
@@ -90,14 +99,18 @@ def _profile_runs(notebook: Path, profile: str) -> dict[str, dict[str, Any]]:
         )
     try:
         chapters = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+        chapters = PROFILE_SHAPE.validate_python(chapters)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML ({str(error).splitlines()[0]}): correct it.") from None
+    except ValidationError:
+        raise DataError(f"{path} is not of the form 'notebook: {{run: {{name: value}}}}': correct it.") from None
     if notebook.stem not in chapters:
         raise UsageError(
             f"profile '{profile}' has no run of {notebook.stem}: it has runs of {', '.join(chapters) or 'nothing'}."
         )
-    return {name: values or {} for name, values in chapters[notebook.stem].items()}
+    return {name: values or {} for name, values in (chapters[notebook.stem] or {}).items()}
 
 
 def _as_typed(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,6 +1,7 @@
 """Records: one small JSON a run, status included."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -9,10 +10,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from emoser_lib.errors import DataError
 
@@ -49,6 +50,17 @@ class Checkpoint(BaseModel):
     note: str = ""
 
 
+def _null_where_not_finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _null_where_not_finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_null_where_not_finite(inner) for inner in value]
+    # A kernel hands NaN and infinity on as text.
+    if value in ("nan", "inf", "-inf"):
+        return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class Record(BaseModel):
     """One execution of a notebook with its parameters. The schema of ``record.json``."""
 
@@ -65,13 +77,24 @@ class Record(BaseModel):
     parameters: dict[str, Any]
     corpus: CorpusUsed | None = None
     checkpoints: list[Checkpoint] = []
-    metrics: dict[str, Any] = {}
+    metrics: Annotated[dict[str, Any], BeforeValidator(_null_where_not_finite)] = {}
+    """What the notebook reported; a number that is not finite is ``null``, as strict JSON has none."""
     seconds: float
     peak_memory_mb: float
     versions: dict[str, str]
     hardware: dict[str, Any]
     commit: str | None
     date: str
+
+
+class Told(BaseModel):
+    """What a notebook's outputs tell the record: metadata ``emoser`` of each."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metrics: dict[str, Any] = {}
+    corpus: CorpusUsed | None = None
+    checkpoints: list[Checkpoint] = []
 
 
 def read_record(path: Path) -> Record:

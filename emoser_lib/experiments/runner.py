@@ -22,16 +22,17 @@ from types import FrameType
 
 import nbformat
 import psutil
+from pydantic import ValidationError
 
 from emoser_lib.corpora import data_home
-from emoser_lib.errors import UsageError, did_you_mean
+from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
+from emoser_lib.experiments.parameters import read_notebook
 from emoser_lib.experiments.profiles import PlannedRun
 from emoser_lib.experiments.records import (
     ROOT,
-    Checkpoint,
-    CorpusUsed,
     Record,
     Status,
+    Told,
     commit,
     hardware,
     now,
@@ -43,8 +44,12 @@ from emoser_lib.experiments.records import (
 POLL_SECONDS = 0.2
 
 
-class Stopped(BaseException):
-    """The runner was asked to stop (SIGINT, SIGTERM)."""
+class Stopped(EmoserError):
+    """The runner was asked to stop (SIGINT, SIGTERM); the record of what was running is written."""
+
+
+class _Signal(BaseException):
+    """A signal came. Not an Exception: nothing on the way up may take it for an error of its own."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Outcome:
     seconds: float
     peak_memory_mb: float
     notebook: nbformat.NotebookNode | None
+    stopped: bool = False
+    """A signal to the runner ended it, not to be followed by the profile's other runs."""
 
 
 def find_notebook(name: str) -> Path:
@@ -91,13 +98,17 @@ def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = 
 
     Raises:
         UsageError: the same run is going on now.
+        Stopped: a signal ended it; its record is written, no other run is to follow.
     """
     folder = runs.resolve() / planned.chapter / planned.key
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder):
         outcome = _execute(planned, folder, timeout)
         record = _record(planned, outcome)
-        return record, _write(folder, planned.chapter, outcome, record)
+        path = _write(folder, planned, outcome, record)
+    if outcome.stopped:
+        raise Stopped(f"stopped by a signal: {path} records the run, the same command starts it again.")
+    return record, path
 
 
 @contextmanager
@@ -129,7 +140,7 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         }
         started = time.monotonic()
         with (folder / "run.log").open("w", encoding="utf-8") as log:
-            status, peak = _supervise(job, log.fileno(), timeout)
+            status, peak, stopped = _supervise(job, log.fileno(), timeout)
         seconds = time.monotonic() - started
         notebook = _read_output(output)
         error = _failure(notebook, status, timeout)
@@ -137,11 +148,11 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
             status, error = Status.FAILED, error or "the notebook ended before its last cell: see run.log."
         elif status is Status.FAILED and error and "Kernel died" in error:
             status = Status.KILLED
-        return Outcome(status, None if status is Status.OK else error, seconds, peak, notebook)
+        return Outcome(status, None if status is Status.OK else error, seconds, peak, notebook, stopped)
 
 
-def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[Status, float]:
-    """Run the executing process to its end; return how it ended and its peak memory in MB."""
+def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[Status, float, bool]:
+    """Run the executing process to its end; return how it ended, its peak memory in MB, whether a signal came."""
     environment = os.environ | {"EMOSER_DATA": str(data_home()), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "emoser_lib.experiments.execute"],
@@ -158,29 +169,30 @@ def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tu
     peak = 0.0
     try:
         with _stop_signals():
-            process.stdin.write(json.dumps(dict(job)) + "\n")
-            process.stdin.flush()
+            with suppress(BrokenPipeError):  # it ended before it read: its exit code and run.log say why
+                process.stdin.write(json.dumps(dict(job)) + "\n")
+                process.stdin.flush()
             while process.poll() is None:
                 peak = max(peak, _memory_mb(watched))
                 if deadline is not None and time.monotonic() > deadline:
-                    return Status.TIMEOUT, peak
+                    return Status.TIMEOUT, peak, False
                 time.sleep(POLL_SECONDS)
-    except Stopped:
-        return Status.KILLED, peak
+    except _Signal:
+        return Status.KILLED, peak, True
     finally:
         _end(watched)
         process.wait()
         with suppress(BrokenPipeError):
             process.stdin.close()
     if process.returncode < 0:
-        return Status.KILLED, peak
-    return (Status.OK if process.returncode == 0 else Status.FAILED), peak
+        return Status.KILLED, peak, False
+    return (Status.OK if process.returncode == 0 else Status.FAILED), peak, False
 
 
 @contextmanager
 def _stop_signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped
+        raise _Signal
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -212,9 +224,10 @@ def _end(process: psutil.Process) -> None:
 
 def _read_output(path: Path) -> nbformat.NotebookNode | None:
     """The executed notebook without the machine's paths and times that papermill adds."""
-    if not path.is_file():
+    try:
+        notebook = read_notebook(path)
+    except DataError:  # not there yet, or the process was ended while it wrote
         return None
-    notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
@@ -235,31 +248,51 @@ def _failure(notebook: nbformat.NotebookNode | None, status: Status, timeout: fl
     for cell in notebook.cells if notebook else []:
         for output in cell.get("outputs", []):
             if output.output_type == "error":
-                return f"{output.ename}: {output.evalue}".splitlines()[0]
+                said = next((line for line in output.evalue.splitlines() if line.strip()), "")
+                return f"{output.ename}: {said.strip()}" if said else output.ename
     return None if status is Status.OK else "Kernel died or could not start: see run.log."
 
 
-def _record(planned: PlannedRun, outcome: Outcome) -> Record:
+def _told(notebook: nbformat.NotebookNode | None) -> Told:
+    """What all outputs together tell the record.
+
+    Raises:
+        DataError: one is not of the form of `Told`.
+    """
     metrics: dict[str, object] = {}
     corpus, checkpoints = None, []
-    for cell in outcome.notebook.cells if outcome.notebook else []:
+    for number, cell in enumerate(notebook.cells if notebook else [], start=1):
         for output in cell.get("outputs", []):
-            told = output.get("metadata", {}).get("emoser", {})
-            metrics |= told.get("metrics", {})
-            corpus = CorpusUsed(**told["corpus"]) if "corpus" in told else corpus
-            checkpoints += [Checkpoint(**c) for c in told.get("checkpoints", [])]
+            try:
+                told = Told.model_validate(output.get("metadata", {}).get("emoser", {}))
+            except ValidationError:
+                raise DataError(
+                    f"cell {number} tells the record what it has no place for: see Told in records."
+                ) from None
+            metrics |= told.metrics
+            corpus = told.corpus or corpus
+            checkpoints += told.checkpoints
+    return Told(metrics=metrics, corpus=corpus, checkpoints=checkpoints)
+
+
+def _record(planned: PlannedRun, outcome: Outcome) -> Record:
+    told, status, error = Told(), outcome.status, outcome.error
+    try:
+        told = _told(outcome.notebook)
+    except DataError as wrong:
+        status, error = (Status.FAILED, str(wrong)) if status is Status.OK else (status, error)
     return Record(
         notebook=planned.chapter,
         profile=planned.profile,
         run=planned.name,
         key=planned.key,
         command=planned.command,
-        status=outcome.status,
-        error=outcome.error,
+        status=status,
+        error=error,
         parameters=dict(planned.parameters),
-        corpus=corpus,
-        checkpoints=checkpoints,
-        metrics=metrics,
+        corpus=told.corpus,
+        checkpoints=told.checkpoints,
+        metrics=told.metrics,
         seconds=round(outcome.seconds, 1),
         peak_memory_mb=round(outcome.peak_memory_mb),
         versions=versions(),
@@ -269,19 +302,29 @@ def _record(planned: PlannedRun, outcome: Outcome) -> Record:
     )
 
 
-def _write(folder: Path, chapter: str, outcome: Outcome, record: Record) -> Path:
+def _write(folder: Path, planned: PlannedRun, outcome: Outcome, record: Record) -> Path:
     """Write the notebook, then the record; a record never stands beside another run's notebook."""
     path = folder / "record.json"
     path.unlink(missing_ok=True)
-    names = {True: f"{chapter}.ipynb", False: f"{chapter}.failed.ipynb"}
+    names = {True: f"{planned.chapter}.ipynb", False: f"{planned.chapter}.failed.ipynb"}
     ok = record.status is Status.OK
     (folder / names[not ok]).unlink(missing_ok=True)
     if outcome.notebook is not None:
-        write_whole(folder / names[ok], _without_paths(nbformat.writes(outcome.notebook)) + "\n")
+        text = _without_paths(nbformat.writes(outcome.notebook), planned.notebook.parent)
+        write_whole(folder / names[ok], text + "\n")
     write_record(path, record)
     return path
 
 
-def _without_paths(text: str) -> str:
-    """Replace the home folder, which a traceback or a warning may name, by ``~``."""
-    return re.sub(re.escape(str(Path.home())) + r"(?=[/\\\"'])", "~", text)
+def _without_paths(text: str, notebooks: Path) -> str:
+    """Replace the folders of this machine, which a traceback or a warning may name."""
+    text = re.sub(re.escape(tempfile.gettempdir()) + r"/ipykernel_\d+/\d+\.py", "cell.py", text)
+    library = Path(sys.prefix, "lib")
+    named = {data_home(): "$EMOSER_DATA", notebooks: ".", ROOT: ".", library: "$VIRTUAL_ENV/lib", Path.home(): "~"}
+    for folder in sorted(named, key=lambda path: len(path.parts), reverse=True):
+        # Not the root, nor an empty home: they would match in every address.
+        if folder.is_absolute() and len(folder.parts) > 1:
+            # At the start of a path, which in a traceback follows a colour code such as \x1b[32m.
+            start = r"(?:(?<![\w.~/-])|(?<=\dm))"
+            text = re.sub(rf"{start}{re.escape(str(folder))}(?![\w.-])", named[folder], text)
+    return text

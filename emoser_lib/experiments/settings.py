@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from emoser_lib.corpora import SOURCES, Corpus, load_corpus
+from emoser_lib.corpora import SOURCES, Corpus, absolute, check_options, load_corpus
 from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.experiments.folds import SCHEMES
 from emoser_lib.systems.classical import BASELINES
@@ -48,12 +48,26 @@ class Settings(BaseModel):
         'demo'
         """
         try:
-            return cls(**values)
+            settings = cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             reason = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"parameter '{name}' is {first['input']!r}: {reason[0].lower()}{reason[1:]}.") from None
+        check_options(settings.corpus, settings.corpus_options)
+        return settings
+
+    @staticmethod
+    def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values with the folder that ``corpus_options`` names absolute: a kernel works in the notebook's folder.
+
+        >>> CorpusSettings.absolute({"seed": 0, "corpus_options": {"root": "/own/../mine"}})
+        {'seed': 0, 'corpus_options': {'root': '/mine'}}
+        """
+        options = values.get("corpus_options", {})
+        if "root" not in options:
+            return dict(values)
+        return {**values, "corpus_options": {**options, "root": str(absolute(options["root"]))}}
 
     def load(self) -> Corpus:
         """The corpus that the parameters name."""

@@ -39,8 +39,10 @@ def durations_and_words(corpus: Corpus) -> Figure:
     seconds = clip_seconds(corpus)
     left.hist(seconds or [], bins=30, color="0.35")
     left.set_xlabel("seconds" if seconds else "seconds (not known here)")
-    right.hist([len(text.split()) for text in corpus.frame["transcription"]], bins=30, color="0.35")
+    words = np.array([len(text.split()) for text in corpus.frame["transcription"]])
+    right.hist(words, bins=np.arange(words.min(), words.max() + 2) - 0.5, color="0.35")
     right.set_xlabel("words")
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_ylabel("clips")
     sns.despine(figure)
     return figure
@@ -59,7 +61,12 @@ def gender_by_label(corpus: Corpus) -> Figure:
 
 
 def spectrograms(corpus: Corpus, clip_ids: Sequence[str]) -> Figure:
-    """Mel spectrogram of each clip with its pitch."""
+    """Mel spectrogram of each clip with its pitch; a line that says so where there is no clip."""
+    if not clip_ids:
+        figure, axes = plt.subplots(figsize=(WIDTH, 0.5))
+        axes.set_axis_off()
+        axes.text(0, 0.5, "No audio here.", va="center")
+        return figure
     rows = max(1, -(-len(clip_ids) // 3))
     figure, panels = plt.subplots(rows, 3, figsize=(WIDTH, 1.9 * rows), layout="constrained", squeeze=False)
     for axes in panels.flat[len(clip_ids) :]:
@@ -131,6 +138,8 @@ def compare_intervals(intervals: pd.DataFrame) -> Figure:
     figure, axes = _figure(0.8 + 0.35 * len(intervals))
     axes.hlines(np.arange(len(intervals)), intervals["low"], intervals["high"], color="0.2", linewidth=3)
     axes.set(yticks=np.arange(len(intervals)), yticklabels=intervals.index, xlabel="macro-F1")
+    axes.margins(y=0.2)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.invert_yaxis()
     return figure
 

@@ -65,12 +65,13 @@ def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
     """The status page in Markdown: every run of this checkout, then the committed records."""
     return (
         "# Status\n\n"
-        "Every run that made this book, and every run of this checkout, as its record says. The runner writes a record "
-        "for each run of `emoser run`, also for a failed one; plain papermill writes none.\n\n"
+        "Every run of this checkout, those of the pages among them, as its record says. `emoser run` writes a record "
+        "for each run, also for a failed one; plain papermill writes none. Ages are as of the last build of this "
+        "page.\n\n"
         "## Runs of this checkout\n\n"
         f"{_table(list(records))}\n\n"
         "## Recorded runs on real data\n\n"
-        "Committed in `book/records/`; the chapters show them beside the run above.\n\n"
+        "Committed in `book/records/`; the chapters show them beside their own run.\n\n"
         f"{_table(list(published))}\n"
     )
 

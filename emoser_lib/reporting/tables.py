@@ -7,14 +7,13 @@ import pandas as pd
 from IPython.display import HTML
 from sklearn.feature_extraction.text import CountVectorizer
 
-from emoser_lib.corpora import Corpus, check
+from emoser_lib.corpora import LABELS, Corpus, check, clip_seconds
 from emoser_lib.corpora.describe import Description
 from emoser_lib.experiments import Record, paper_interval, published_records
 from emoser_lib.systems import BASELINES
 
 TABLE_3 = "thau-table3-"
 """How the ids of the claims of seed 1's Table 3 begin."""
-
 
 ONE_LINE = 60
 """Characters: a table whose cells are no longer is not wrapped, it scrolls inside its box."""
@@ -28,14 +27,28 @@ def splits(description: Description) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
 
+def lengths(corpus: Corpus) -> pd.DataFrame:
+    """Mean, median and longest of the clips' seconds and words; what the corpus does not know is left out."""
+    words = [len(text.split()) for text in corpus.frame["transcription"] if text]
+    rows = {
+        name: {"mean": np.mean(n), "median": np.median(n), "longest": np.max(n)}
+        for name, n in (("seconds", clip_seconds(corpus)), ("words", words))
+        if n
+    }
+    return pd.DataFrame(rows).T.astype(float)
+
+
 def shared_by_splits(corpus: Corpus) -> pd.DataFrame:
-    """Clips outside the training split that share a video or a transcription with it."""
+    """Clips outside the training split that share a video or, word for word, a transcription with it.
+
+    A column that the corpus does not know is left out.
+    """
     frame = corpus.frame
     training, others = frame[frame["split"] == "train"], frame[~frame["split"].isin(["train", ""])]
     rows: dict[str, dict[str, float]] = {}
     for name, rest in others.groupby("split"):
         rows[str(name)] = {"clips": len(rest)}
-        for column in ("video", "transcription"):
+        for column in (c for c in ("video", "transcription") if (frame[c] != "").any()):
             shared = rest[column].isin(set(training[column]) - {""})
             rows[str(name)] |= {f"{column} in train": int(shared.sum()), f"share by {column}": float(shared.mean())}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
@@ -61,20 +74,20 @@ def speakers(corpus: Corpus) -> pd.DataFrame:
 def typical_words(corpus: Corpus, n: int = 6) -> pd.DataFrame:
     """The words that set each label's training clips apart from the others.
 
-    Ranked by the log-odds of a clip holding the word, smoothed by one clip; words of one clip are left out.
+    Ranked by the odds ratio of a clip holding the word, smoothed by one clip; words of one clip are left out.
     """
     rows = corpus.training()
-    vectorizer = CountVectorizer(binary=True, min_df=2)
-    holds = vectorizer.fit_transform(rows["transcription"]).toarray()
-    words, best = vectorizer.get_feature_names_out(), {}
+    words_of, clips = CountVectorizer().build_analyzer(), rows["label"].value_counts()
+    words = rows.set_index("label")["transcription"].map(lambda text: sorted(set(words_of(text)))).explode().dropna()
+    holding = pd.crosstab(words, words.index)
+    holding = holding[holding.sum(axis=1) > 1].reindex(columns=list(corpus.labels), fill_value=0)
+    best = {}
     for label in corpus.labels:
-        inside = (rows["label"] == label).to_numpy()
-        odds = [
-            np.log((part.sum(axis=0) + 1) / (len(part) - part.sum(axis=0) + 1))
-            for part in (holds[inside], holds[~inside])
-        ]
-        best[label] = ", ".join(words[np.argsort(odds[1] - odds[0], kind="stable")[:n]])
-    return pd.DataFrame({"typical words": best})
+        inside, outside = holding[label], holding.sum(axis=1) - holding[label]
+        odds = (inside + 1) / (clips.get(label, 0) - inside + 1)
+        elsewhere = (outside + 1) / (len(rows) - clips.get(label, 0) - outside + 1)
+        best[label] = ", ".join((odds / elsewhere).sort_values(ascending=False, kind="stable").index[:n])
+    return pd.DataFrame({"typical words": best}) if len(holding) else pd.DataFrame()
 
 
 def baselines(names: Iterable[str]) -> pd.DataFrame:
@@ -90,7 +103,7 @@ def paper_intervals(claims: pd.DataFrame) -> pd.DataFrame:
     rebuilt = [paper_interval(value, n)[1] - value for value in rows["value"]]
     table = pd.DataFrame({"macro-F1": rows["value"], "printed ±": rows["interval"], "rebuilt ±": rebuilt})
     table["difference"] = table["rebuilt ±"] - table["printed ±"]
-    table.index = pd.Index(rows["text"].str.split(":").str[0], name="system")
+    table.index = _systems(rows)
     return table.astype(float)
 
 
@@ -100,7 +113,7 @@ def paper_scores(claims: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(
         {"macro-F1": rows["printed"], "±": rows["interval"].map("{:.4f}".format), "place": rows["place"]}
     )
-    table.index = pd.Index(rows["text"].str.split(":").str[0], name="system")
+    table.index = _systems(rows)
     return table
 
 
@@ -114,7 +127,6 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
             "high": scored["high"],
             "accuracy": scored["accuracy"],
             "n": scored["n"],
-            "corpus": record.corpus.name if record.corpus else "",
             "evaluated on": _evaluated_on(record),
         }
         for record in published_records(notebook)
@@ -123,47 +135,81 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
 
 
-def recorded_intervals(notebook: str) -> pd.DataFrame:
-    """Intervals of a chapter's committed records."""
+def recorded_swings(notebook: str) -> pd.DataFrame:
+    """What the rarest label alone can do to macro-F1, from a chapter's committed records."""
     rows = [
-        {"corpus": record.corpus.name, "system": record.parameters["system"], "macro-F1": record.metrics["macro_f1"]}
-        | {"interval": name, "low": of["low"], "high": of["high"]}
+        {
+            "corpus": record.corpus.name,
+            "system": record.parameters["system"],
+            "macro-F1": record.metrics["macro_f1"],
+            "rarest label": record.metrics["rarest"],
+            "its clips": record.metrics["rarest_n"],
+            "none to all right": record.metrics["rarest_swing"],
+        }
         for record in published_records(notebook)
-        if record.corpus
-        for name, of in record.metrics.get("intervals", {}).items()
+        if record.corpus and "rarest_swing" in record.metrics
     ]
     return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
+
+
+def recorded_intervals(notebook: str) -> pd.DataFrame:
+    """Intervals of a chapter's committed records, the widest first."""
+    rows = [
+        {"corpus": record.corpus.name, "interval": name, "low": of["low"], "high": of["high"], "width": of["width"]}
+        for record in published_records(notebook)
+        if record.corpus
+        for name, of in sorted(record.metrics.get("intervals", {}).items(), key=lambda named: -named[1]["width"])
+    ]
+    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
+
+
+def recorded_schemes(notebook: str) -> pd.DataFrame:
+    """Scores by fold scheme of a chapter's committed records."""
+    rows = [
+        {"corpus": record.corpus.name, "scheme": name} | of
+        for record in published_records(notebook)
+        if record.corpus
+        for name, of in record.metrics.get("schemes", {}).items()
+    ]
+    columns = ["corpus", "scheme", "macro_f1", "fold_mean", "fold_sd"]  # what follows is only where videos are known
+    return pd.DataFrame(rows, columns=[*columns, "shares_video"]).set_index("corpus")
 
 
 def recorded_splits(notebook: str) -> pd.DataFrame:
     """Splits of the corpora that a chapter's committed records describe."""
     rows = [
-        {"corpus": record.corpus.name, "split": name, "clips": s["clips"], "hours": s["hours"]} | s["labels"]
+        {"corpus": record.corpus.name, "split": name, "clips": s["clips"], "hours": s["hours"]}
+        | {label: s["labels"][label] for label in LABELS if label in s["labels"]}
+        | {"video in train": record.metrics.get("shared", {}).get(name, {}).get("video in train")}
         for record in published_records(notebook)
         if record.corpus
-        for name, s in record.metrics.get("splits", {}).items()
+        for name, s in sorted(record.metrics.get("splits", {}).items(), reverse=True)
     ]
     return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
 
 
 def provenance(notebook: str) -> pd.DataFrame:
-    """The command, commit, date and machine of a chapter's committed records."""
+    """The command, commit, date, time and machine of a chapter's committed records."""
     rows = [
         {
-            "run": record.run,
             "command": record.command,
             "commit": record.commit,
             "date": record.date[:10],
-            "seconds": round(record.seconds),
-            "machine": f"{record.hardware['cpu']}, {record.hardware['cores']} cores",
+            "time": f"{record.seconds:.0f} s, {record.hardware['cpu']}, {record.hardware['cores']} cores",
         }
         for record in published_records(notebook)
     ]
-    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
+    return pd.DataFrame(rows)
+
+
+def _systems(claims: pd.DataFrame) -> pd.Index:
+    """Names of the systems that claims are about: what stands before the colon, short enough for a table."""
+    return pd.Index(claims["text"].str.split(":").str[0].str.replace(" with LoRA", ""), name="system")
 
 
 def _evaluated_on(record: Record) -> str:
-    return "test" if record.parameters["evaluate"] == "test" else f"five folds, scheme {record.parameters['scheme']}"
+    how = "test" if record.parameters["evaluate"] == "test" else f"folds, {record.parameters['scheme']}"
+    return f"{record.parameters['corpus']}, {how}"
 
 
 def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
@@ -176,7 +222,7 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
     >>> "0.50" in show(pd.DataFrame({"F1": [0.5]}, index=["joy"]), digits=2).data
     True
     """
-    frame = table.to_frame() if isinstance(table, pd.Series) else table
+    frame = (table.to_frame() if isinstance(table, pd.Series) else table).replace({None: np.nan})
     if frame.empty:
         return HTML("<p>Nothing to show for this corpus, or nothing recorded yet.</p>")
     longest = max(len(str(cell)) for cell in [*frame.to_numpy().ravel(), *frame.index])

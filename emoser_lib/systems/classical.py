@@ -85,7 +85,8 @@ class Clips:
 
         Raises:
             UsageError: no part is asked for, or an id is not in the corpus.
-            DataError: audio is missing, cannot be read or is too short; the sentence names the clip.
+            DataError: no clip has a transcription, or audio is missing, cannot be read or is too short; the
+                sentence names the clip.
 
         >>> from emoser_lib.corpora import load_corpus
         >>> demo = load_corpus("demo")
@@ -93,9 +94,12 @@ class Clips:
         3
         """
         ids = list(ids)
+        texts = [corpus.row(clip)["transcription"] for clip in ids] if text else None
+        if texts is not None and not any(texts):
+            raise DataError(f"corpus '{corpus.name}' has no transcriptions: leave out the baselines that read text.")
         described = [_describe(corpus, clip, audio, log_mel) for clip in ids] if audio or log_mel else []
         return cls(
-            text=[corpus.row(clip)["transcription"] for clip in ids] if text else None,
+            text=texts,
             audio=np.array([row for row, _ in described]).reshape(-1, len(ACOUSTIC_FEATURES)) if audio else None,
             log_mel=np.array([mels for _, mels in described]) if log_mel else None,
         )
@@ -146,7 +150,7 @@ class ClusterClassifier(ClassifierMixin, BaseEstimator):
     """k-means without labels; then each cluster answers with the commonest label among its clips.
 
     Args:
-        n_clusters: clusters (30, our choice: five for each of six labels).
+        n_clusters: clusters (30, our choice: five for each of six labels), or as many as there are clips, if fewer.
         random_state: seed of k-means.
 
     >>> X = [[0.0], [0.1], [5.0], [5.1]]
@@ -163,8 +167,9 @@ class ClusterClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, targets = np.unique(y, return_inverse=True)
-        self.kmeans_ = KMeans(self.n_clusters, n_init=10, random_state=self.random_state).fit(X)
-        counts = np.zeros((self.n_clusters, len(self.classes_)), dtype=int)
+        clusters = min(self.n_clusters, len(targets))
+        self.kmeans_ = KMeans(clusters, n_init=10, random_state=self.random_state).fit(X)
+        counts = np.zeros((clusters, len(self.classes_)), dtype=int)
         np.add.at(counts, (self.kmeans_.labels_, targets), 1)
         self.label_of_cluster_ = self.classes_[counts.argmax(axis=1)]
         return self

@@ -1,5 +1,7 @@
 """A small CNN and a small LSTM on log-mel spectrograms, as scikit-learn classifiers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -68,6 +70,17 @@ class RecurrentNetwork(nn.Module):
         return self.head(self.dropout(states.sum(dim=1) / lengths[:, None]))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One seed, one answer: torch adds in another order on another number of threads, and training magnifies that."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _LogMelClassifier(ClassifierMixin, BaseEstimator):
     """What both networks share: standardise, train with AdamW and class-weighted cross-entropy, predict."""
 
@@ -111,7 +124,7 @@ class _LogMelClassifier(ClassifierMixin, BaseEstimator):
         weights = compute_class_weight("balanced", classes=self.classes_, y=np.asarray(y))
         data = self._standardised(mels, lengths), torch.as_tensor(lengths), torch.as_tensor(targets)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _one_thread():
             torch.manual_seed(seed)
             self.network_ = self.network(mels.shape[2], len(self.classes_), self.width, self.dropout)
             self._train(*data, torch.as_tensor(weights, dtype=torch.float32))
@@ -148,7 +161,7 @@ class _LogMelClassifier(ClassifierMixin, BaseEstimator):
         lengths = _lengths(mels)
         inputs = self._standardised(mels, lengths), torch.as_tensor(lengths)
         self.network_.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             logits = [self.network_(*batch) for batch in zip(*(part.split(256) for part in inputs), strict=True)]
         return torch.cat(logits).double().softmax(dim=1).numpy()
 

@@ -1,5 +1,6 @@
 """Reading sound: every format the same, and one sentence for what cannot be read."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import soundfile
 
 from emoser_lib.corpora import SAMPLE_RATE, read_waveform
+from emoser_lib.corpora.audio import duration_seconds
 from emoser_lib.errors import DataError
 
 
@@ -56,3 +58,39 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     soundfile.write(path, np.full(800, np.nan, "float32"), 16_000, subtype="FLOAT")
     with pytest.raises(DataError, match="not finite"):
         read_waveform(path)
+
+
+@pytest.mark.parametrize("ending", ["wav", "mp3", "flac"])
+def test_a_file_that_was_cut_off_is_refused(ending: str, tmp_path: Path) -> None:
+    whole, cut = tmp_path / f"whole.{ending}", tmp_path / f"cut.{ending}"
+    noise = np.random.default_rng(0).normal(0, 0.1, 80_000).astype("float32")
+    soundfile.write(whole, noise, 16_000)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert len(read_waveform(whole)) == 80_000
+    with pytest.raises(DataError, match="replace the file"):
+        read_waveform(cut)
+
+
+def test_a_wav_that_was_written_into_a_pipe_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, tone(16_000), 16_000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert len(read_waveform(path)) == 16_000
+
+
+def test_the_decoder_writes_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "page.mp3"
+    path.write_text("<!DOCTYPE html><html><body>404</body></html>")
+    for read in (read_waveform, duration_seconds):
+        with pytest.raises(DataError, match="no sound in it"):
+            read(path)
+    print("still here", file=sys.stderr)
+    assert capfd.readouterr().err == "still here\n"
+
+
+def test_a_length_of_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    for name in ("none.wav", "x" * 300 + ".wav"):
+        with pytest.raises(DataError, match="is not there"):
+            duration_seconds(tmp_path / name)

@@ -150,3 +150,8 @@ def test_elicited_es_has_its_five_clipped_clips_and_the_sentences_all_speakers_s
     assert len(named(findings, Kind.CLIPPED_AUDIO)) == 5
     assert len(named(findings, Kind.DUPLICATE_TRANSCRIPTION)) == len(corpus)
     assert {f.kind for f in findings} == {Kind.CLIPPED_AUDIO, Kind.DUPLICATE_TRANSCRIPTION}
+
+
+def test_a_name_that_is_too_long_for_a_file_is_missing_audio() -> None:
+    frame = build_frame({"id": ["a"], "audio": ["x" * 5000 + ".wav"], "transcription": ["hola"]})
+    assert [finding.kind for finding in check(Corpus("mine", frame))] == [Kind.MISSING_AUDIO]

@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoser_lib.corpora import COLUMNS, LABELS, data_home, describe, load_corpus
+from emoser_lib.corpora import COLUMNS, LABELS, check, data_home, describe, load_corpus
 from emoser_lib.errors import DataError, UsageError
 
 TRAIN = {"neutral": 1166, "disgust": 705, "anger": 399, "joy": 362, "sadness": 345, "fear": 23}
@@ -184,3 +184,54 @@ def test_own_folder_keeps_every_cell(
     corpus = load_corpus("folder", root=root)
     assert list(corpus.frame["transcription"]) == [r["transcription"] for r in rows]
     assert list(corpus.frame["label"]) == [r["label"] for r in rows]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("id,transcription,label,label\na,x,joy,fear\n", "column 'label' more than once"),
+        ("id,transcription,label, label\na,x,joy,fear\n", "column 'label' more than once"),
+        ("audio,transcription\na\0.wav,x\n", "not a text file"),
+        ("id,transcription\na,x,y\n", "Expected 2 fields in line 2, saw 3"),
+        ("id,transcription,start_ms,end_ms\na,x,0,inf\n", "'inf' is not a time"),
+        ("id,transcription,start_ms,end_ms\na,x,0,1e300\n", "'1e300' is not a time"),
+        ("id,transcription\n  ,x\n", "row 1 has no id"),
+    ],
+)
+def test_own_folder_refuses_a_table_that_can_be_misread(table: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text(table)
+    with pytest.raises(DataError, match=words):
+        load_corpus("folder", root=tmp_path)
+
+
+def test_own_folder_reads_what_people_write(tmp_path: Path) -> None:
+    words = ["NA", "null", "nan", "None"]
+    lines = [f"00{n}, {word},joy , train, S1 ,," for n, word in enumerate(words)]
+    (tmp_path / "metadata.csv").write_bytes("\r".join(["id, transcription,label,split,speaker,,", *lines, ""]).encode())
+    frame = load_corpus("folder", root=tmp_path).frame
+    assert list(frame["id"]) == ["000", "001", "002", "003"]
+    assert list(frame["transcription"].str.strip()) == words
+    assert set(frame["label"]) == {"joy"}
+    assert set(frame["split"]) == {"train"}
+    assert set(frame["speaker"]) == {"S1"}
+
+
+def test_own_folder_of_audio_that_is_a_link_to_itself_loads(tmp_path: Path) -> None:
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    write_table(tmp_path / "metadata.csv", [{"audio": "loop.wav", "transcription": "hola"}])
+    assert [finding.kind for finding in check(load_corpus("folder", root=tmp_path))] == ["missing audio"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"root": ".", "tabel": "x"}, "did you mean 'table'"),
+        ({"root": 5}, "option 'root' of corpus 'folder' cannot be 5"),
+        ({"root": ".", "labels": ["anger"]}, "option 'labels'"),
+        ({"root": ".", "columns": {"audio": 1}}, r"option 'columns\.audio'"),
+        ({"root": "~no-such-user/x"}, "leads nowhere"),
+    ],
+)
+def test_own_folder_options_are_checked(options: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        load_corpus("folder", **options)

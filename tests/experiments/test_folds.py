@@ -157,3 +157,10 @@ def test_emospeech_by_video_and_elicited_by_speaker() -> None:
         sides = [({group_of[c] for c in f.train}, {group_of[c] for c in f.validation}) for f in cuts]
         assert not any(train & held for train, held in sides)
         assert sum(len(fold.validation) for fold in cuts) == len(corpus.training())
+
+
+def test_a_corpus_without_training_clips_says_which_splits_it_has() -> None:
+    frame = build_frame({"id": list("abcdef"), "label": ["joy"] * 6, "split": ["Train"] * 6, "video": list("uvwxyz")})
+    for scheme in SCHEMES:
+        with pytest.raises(DataError, match=r"no labelled training clips.*it has 'Train'"):
+            folds(Corpus("mine", frame), scheme)

@@ -90,7 +90,7 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
         parameters_of(tmp_path / "a.ipynb")
 
 
-@given(st.integers() | st.floats(allow_nan=False) | st.booleans() | st.lists(st.integers()))
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.lists(st.integers()))
 def test_what_is_typed_comes_back(value: Any) -> None:
     kind = "list[int]" if isinstance(value, list) else type(value).__name__
     assert Parameter("p", kind, value).parse(str(value)) == value
@@ -99,3 +99,19 @@ def test_what_is_typed_comes_back(value: Any) -> None:
 @given(st.text())
 def test_text_is_kept_as_it_is(value: str) -> None:
     assert Parameter("p", "str", "").parse(value) == value
+
+
+@pytest.mark.parametrize(
+    "source", ["x: int = = 3", "  x: int = 3", "x: int = f()", "x: int = 'a'", "x: dict[str] = {}", "x = 3"]
+)
+def test_a_parameters_cell_that_is_wrong_is_the_notebooks_fault(source: str, tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "one.ipynb")
+    with pytest.raises(DataError):
+        parameters_of(tmp_path / "one.ipynb")
+
+
+@pytest.mark.parametrize("text", ["{root: 2024-01-01}", "{a: .nan}", "{a: [.inf]}"])
+def test_what_a_record_cannot_hold_is_no_parameter(text: str) -> None:
+    with pytest.raises(UsageError, match="takes dict"):
+        Parameter("corpus_options", "dict", {}).parse(text)

@@ -4,9 +4,11 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,9 +16,10 @@ import nbformat
 import psutil
 import pytest
 
-from emoser_lib.errors import UsageError
+from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import read_record
 from emoser_lib.experiments.profiles import PlannedRun, plan
+from emoser_lib.experiments.records import ROOT
 from emoser_lib.experiments.runner import run
 
 PARAMETERS = "mode: str = 'ok'  # how to end\nseed: int = 0  # any"
@@ -204,3 +207,88 @@ def test_a_plan_is_checked_before_a_kernel_starts(chapter: Path) -> None:
 def test_the_record_is_strict_json(chapter: Path, tmp_path: Path) -> None:
     _, path = run(planned(chapter), tmp_path / "runs")
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+
+
+def told(chapter: Path, metadata: str) -> PlannedRun:
+    """A run whose last cell tells the record something else."""
+    chapter.write_text(chapter.read_text().replace('{\\"answer\\": 6 * 7, \\"seed\\": seed}', metadata))
+    return planned(chapter)
+
+
+def test_metrics_that_are_not_finite_are_null(chapter: Path, tmp_path: Path) -> None:
+    metrics = "{'a': float('nan'), 'b': [1.5, float('inf')], 'c': {'d': -float('inf')}}"
+    record, path = run(told(chapter, metrics), tmp_path / "runs")
+    assert record.metrics == {"a": None, "b": [1.5, None], "c": {"d": None}}
+    assert read_record(path) == record
+
+
+def test_a_notebook_that_tells_nonsense_has_a_record_of_it(chapter: Path, tmp_path: Path) -> None:
+    record, path = run(told(chapter, "[1]"), tmp_path / "runs")
+    assert record.status == "failed"
+    assert "tells the record what it has no place for" in (record.error or "")
+    assert read_record(path) == record
+
+
+def test_a_failed_notebook_names_no_folder_of_this_machine(chapter: Path, tmp_path: Path) -> None:
+    body = "import os, warnings; from emoser_lib.corpora import load_corpus; print(os.getcwd()); warnings.warn('x')"
+    chapter.write_text(chapter.read_text().replace("import os, signal, time", f"{body}; load_corpus('nosuch')"))
+    record, path = run(planned(chapter), tmp_path / "runs")
+    assert (record.error or "").startswith("UsageError: there is no corpus 'nosuch'")
+    text = (path.parent / "09-try.failed.ipynb").read_text()
+    assert "emoser_lib/corpora/loaders.py" in text
+    for folder in (ROOT, tmp_path, Path.home(), Path(sys.prefix), Path(tempfile.gettempdir()) / "ipykernel_"):
+        assert str(folder) not in text
+
+
+@pytest.mark.parametrize("home", ["/", ""])
+def test_an_odd_home_folder_does_no_harm(
+    home: str, chapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chapter.write_text(chapter.read_text().replace("import os, signal, time", "print('https://a.b/c')"))
+    monkeypatch.setenv("HOME", home)
+    record, path = run(planned(chapter), tmp_path / "runs")
+    assert record.status == "ok"
+    cells = nbformat.read(path.parent / "09-try.ipynb", as_version=4).cells
+    assert "https://a.b/c\n" in [
+        output.text for cell in cells for output in cell.get("outputs", []) if "text" in output
+    ]
+
+
+def test_a_signal_ends_all_runs_of_the_profile(chapter: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "emoser_lib.cli", "run", str(chapter), "-p", "mode", "sleep"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if list(tmp_path.glob("runs/*/*/.partial-*/*.ipynb")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "stopped by a signal" in errors
+    assert len(list(tmp_path.rglob("record.json"))) == 1
+
+
+@pytest.mark.parametrize("text", ["- a", "09-try: 3", "09-try: [1]", "09-try: {one: 3}", "\xff"])
+def test_a_damaged_profile_is_one_sentence(text: str, chapter: Path) -> None:
+    (chapter.parent / "profiles" / "demo.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"demo\.yaml is not"):
+        plan(chapter)
+
+
+def test_the_folder_of_own_recordings_is_checked_and_absolute(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = root / "notebooks" / "01-corpus.ipynb"
+    own = {"corpus": "folder", "corpus_options": {"root": "mine"}}
+    with pytest.raises(UsageError, match="is not there"):
+        plan(notebook, changed=own)
+    (tmp_path / "mine").mkdir()
+    assert plan(notebook, changed=own)[0].parameters["corpus_options"] == {"root": str(tmp_path / "mine")}
+    with pytest.raises(UsageError, match="takes no option 'root'"):
+        plan(notebook, changed=own | {"corpus": "demo"})
+
+
+def test_the_command_can_be_typed_as_it_stands(chapter: Path) -> None:
+    command = planned(chapter, mode="it's").command
+    assert shlex.split(command)[-3:] == ["-p", "mode", "it's"]

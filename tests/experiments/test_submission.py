@@ -90,7 +90,7 @@ HEAD = "id,task_1\naa,joy\nbb,joy\ncc,joy\n"
         (HEAD + ",joy\n", "empty id in row 4"),
         ("id,task_1,task_2\naa,joy,joy\nbb,joy,\ncc,joy,joy\ndd,joy,joy\n", "no task_2 for 'bb.mp3'"),
         ("id,task1\naa,joy\n", r"column 'task1' \(did you mean 'task_1'\?\)"),
-        ("id,task_1,task_1\naa,joy,joy\n", "the column 'task_1.1'"),
+        ("id,task_1,task_1\naa,joy,joy\n", "the column 'task_1' more than once"),
         ("id\naa\n", "neither the column task_1 nor task_2"),
         ("file,task_1\naa,joy\n", "no column 'id'"),
         ("aa,joy\nbb,joy\n", "no column 'id'"),

@@ -98,3 +98,4 @@ def test_a_table_cuts_nothing_and_rounds_only_fractions() -> None:
     assert "0.123<" in html
     assert "a" * 200 in html
     assert "nan" not in html.lower()
+    assert "None" not in show(pd.DataFrame({"videos": [None, None], "clips": [1, 2]})).data

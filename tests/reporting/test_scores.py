@@ -15,7 +15,14 @@ from emoser_lib.reporting import (
     score_on,
     score_table,
 )
-from emoser_lib.reporting.tables import paper_intervals, shared_by_splits
+from emoser_lib.reporting.tables import (
+    lengths,
+    paper_intervals,
+    recorded_schemes,
+    recorded_swings,
+    shared_by_splits,
+    typical_words,
+)
 from emoser_lib.systems import Clips, baseline
 
 
@@ -70,16 +77,44 @@ def test_the_rarest_label_moves_the_score_by_a_sixth(demo: Corpus) -> None:
 
 
 def test_intervals_by_video_need_videos(demo: Corpus) -> None:
-    perfect = demo.gold_labels()
-    assert len(interval_table(demo, perfect, resamples=100)) == 4
+    predicted = demo.gold_labels()
+    predicted.iloc[:20] = "neutral"
+    assert len(interval_table(demo, predicted, resamples=100)) == 4
     without = Corpus("w", demo.frame.assign(video=""))
-    assert len(interval_table(without, perfect, resamples=100)) == 3
+    assert len(interval_table(without, predicted, resamples=100)) == 3
+
+
+def test_an_interval_that_is_not_defined_is_left_out(demo: Corpus) -> None:
+    assert "bootstrap by clip, BCa" not in interval_table(demo, demo.gold_labels(), resamples=100).index
 
 
 def test_schemes_by_video_share_none(demo: Corpus, texts: Clips) -> None:
     table = scheme_table(baseline("majority"), demo, texts)
     assert table.loc["video", "shares_video"] == 0
     assert table.loc["paper", "shares_video"] > 0.3
+
+
+def test_schemes_that_a_corpus_does_not_allow_are_left_out(demo: Corpus, texts: Clips) -> None:
+    two_speakers = demo.frame.assign(video="", speaker=demo.frame["gender"])
+    table = scheme_table(baseline("majority"), Corpus("two", two_speakers), texts)
+    assert list(table.index) == ["paper"]
+    assert "shares_video" not in table
+
+
+def test_typical_words_are_the_cues_and_need_transcriptions(demo: Corpus) -> None:
+    table = typical_words(demo)
+    assert "miedo" in table.loc["fear", "typical words"]
+    assert list(table.index) == list(demo.labels)
+    silent = Corpus("silent", demo.frame.assign(transcription="", audio="", start_ms=pd.NA, end_ms=pd.NA))
+    assert typical_words(silent).empty
+    assert lengths(silent).empty
+
+
+def test_what_the_records_say_of_the_six_fear_clips_is_shown() -> None:
+    row = recorded_swings("02-scoring").loc["emospeech"]
+    assert (row["rarest label"], row["its clips"]) == ("fear", 6)
+    assert list(recorded_schemes("02-scoring")["scheme"]) == ["paper", "video"]
+    assert recorded_swings("no-such-chapter").empty
 
 
 @pytest.mark.needs_data

@@ -140,3 +140,15 @@ def test_clusters_are_found_without_labels_and_named_by_them():
     y = np.repeat(["joy", "fear", "joy", "anger"], 30)
     model = ClusterClassifier(n_clusters=4, random_state=0).fit(X, y)
     assert model.predict(centres).tolist() == ["joy", "fear", "joy", "anger"]
+
+
+def test_clusters_are_no_more_than_the_clips() -> None:
+    X = [[float(n)] for n in range(8)]
+    fitted = ClusterClassifier(random_state=0).fit(X, ["sad", "glad"] * 4)
+    assert list(fitted.predict([[2.0], [5.0]])) == ["sad", "glad"]
+
+
+def test_a_corpus_without_transcriptions_is_one_sentence() -> None:
+    silent = Corpus("mute", build_frame({"id": ["a", "b"], "label": ["joy", "fear"]}))
+    with pytest.raises(DataError, match="has no transcriptions"):
+        Clips.from_corpus(silent, ["a", "b"], text=True)

@@ -115,3 +115,17 @@ def test_follows_scikit_learn(network):
         checks.check_set_params,
     ):
         check(network.__name__, network())
+
+
+@NETWORKS
+def test_the_number_of_threads_changes_nothing(network):
+    mels, labels = mels_and_labels(120, seed=4)
+    answers, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            answers.append(network(epochs=4, random_state=0).fit(mels, labels).predict_proba(mels))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*answers)
