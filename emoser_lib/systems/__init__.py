@@ -1,4 +1,9 @@
-"""The papers' classifiers. So far: the classical baselines."""
+"""The papers' classifiers.
+
+So far: the classical baselines (`classical`, `features`, `networks`), and what the text systems are built from:
+prompts, verbalisers, answer parsing, packed batches and the prefix cache. The latter need torch or transformers,
+which are slow to import, and are imported from their modules.
+"""
 
 from emoser_lib.systems.classical import BASELINES, Clips, baseline, parts_of
 
