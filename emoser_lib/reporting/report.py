@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from IPython.display import HTML, display, publish_display_data
 
 from emoser_lib.corpora import Corpus, describe
@@ -18,7 +19,8 @@ def report(**metrics: Any) -> None:
 
     >>> report(macro_f1=0.5)
     """
-    for name, value in metrics.items():
+    for name, given in metrics.items():
+        value = given.item() if isinstance(given, np.generic) else given  # JSON knows no numpy
         publish_display_data(
             {f"{GLUE}text/plain": repr(value)},
             metadata={"scrapbook": {"name": name, "mime_prefix": GLUE}, "emoser": {"metrics": {name: value}}},
