@@ -55,7 +55,8 @@ def test_command_line_values_are_read_by_the_parameters_type(name: str, text: st
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("seed", "1.5"), ("seed", "one"), ("seed", "true"), ("lr", "fast"), ("shuffle", "maybe"), ("ranks", "8"),
+    [("seed", "1.5"), ("seed", "one"), ("seed", "true"), ("lr", "fast"), ("lr", "inf"),
+     ("lr", "nan"), ("shuffle", "maybe"), ("ranks", "8"),
      ("ranks", "[a]"), ("ranks", "[1"), ("options", "[1]")],
 )  # fmt: skip
 def test_a_wrong_type_is_one_sentence(name: str, text: str, tmp_path: Path) -> None:
