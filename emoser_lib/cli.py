@@ -11,13 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import BaseModel
 
 import emoser_lib
 from emoser_lib.errors import EmoserError, UsageError
+
+if TYPE_CHECKING:
+    from emoser_lib.experiments.profiles import PlannedRun
 
 
 def main() -> None:
@@ -240,6 +243,33 @@ def score(file: Path, name: str, as_json: bool, **own: Any) -> None:
                 print(f"  {label:<10} F1 {of_label['f1']:.4f}  n {of_label['n']}")
 
 
+def _planned(
+    notebook: str, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], folder: dict[str, Any]
+) -> list["PlannedRun"]:
+    """The runs of a notebook as the options ask for them, checked."""
+    from emoser_lib.experiments.parameters import parameters_of
+    from emoser_lib.experiments.profiles import plan
+    from emoser_lib.experiments.runner import find_notebook
+
+    path = find_notebook(notebook)
+    known = parameters_of(path)
+    values: dict[str, Any] = {n: known[n].parse(v) if n in known else v for n, v in parameter}
+    if folder:
+        values |= {"corpus": "folder", "corpus_options": folder}
+    return plan(path, profile, only, values)
+
+
+def _chapters() -> list[str]:
+    """All notebooks of the folder that `find_notebook` looks in."""
+    from emoser_lib.experiments.records import ROOT
+
+    folders = (Path("notebooks"), ROOT / "notebooks")
+    found = next((sorted(folder.glob("[0-9]*.ipynb")) for folder in folders if folder.is_dir()), [])
+    if not found:
+        raise UsageError("there is no folder notebooks/ here: name a notebook by its path.")
+    return [str(path) for path in found]
+
+
 @emoser.command("run")
 @click.argument("notebook")
 @click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
@@ -260,17 +290,10 @@ def run_notebook(
     **own: Any,
 ) -> int:
     """Execute a notebook and write its record."""
-    from emoser_lib.experiments.parameters import parameters_of
-    from emoser_lib.experiments.profiles import plan
-    from emoser_lib.experiments.runner import find_notebook, run
+    from emoser_lib.experiments.runner import run
 
-    path = find_notebook(notebook)
-    known = parameters_of(path)
-    values: dict[str, Any] = {n: known[n].parse(v) if n in known else v for n, v in parameter}
-    if folder := _own_folder(**own):
-        values |= {"corpus": "folder", "corpus_options": folder}
     records = []
-    for planned in plan(path, profile, only, values):
+    for planned in _planned(notebook, profile, only, parameter, _own_folder(**own)):
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
         record, where = run(planned, runs, timeout)
         records.append(record)
@@ -280,6 +303,36 @@ def run_notebook(
     if as_json:
         _print_json([record.model_dump(mode="json") for record in records])
     return 0 if all(record.status == "ok" for record in records) else 1
+
+
+@emoser.command("plan")
+@click.argument("notebook", required=False)
+@click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
+@click.option("--only", metavar="RUN", help="One run of the notebook; default: all.")
+@click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
+@json_option
+def plan_runs(
+    notebook: str | None, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], as_json: bool
+) -> int:
+    """Say what the runs of a profile need, without weights: parameters, memory, download, licences.
+
+    NOTEBOOK: one chapter; default: all. Exit code 1 if a licence must be accepted first.
+    """
+    if notebook is None and (only or parameter):
+        raise UsageError("--only and --parameter belong to one notebook: name it.")
+    names = [notebook] if notebook else _chapters()
+    runs = [run for name in names for run in _planned(name, profile, only, parameter, {})]
+    # After the checks: torch and transformers take seconds to import.
+    from emoser_lib.experiments.dry_run import describe, dry_run
+
+    done = dry_run(runs, profile)
+    if as_json:
+        _print_json(done)
+    else:
+        print(describe(done))
+    for sentence in done.refused:
+        print(f"emoser: {sentence}", file=sys.stderr)
+    return 1 if done.refused else 0
 
 
 @emoser.command()

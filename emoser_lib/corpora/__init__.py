@@ -6,7 +6,7 @@ from emoser_lib.corpora.check import Finding, Kind, check
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, Corpus
 from emoser_lib.corpora.describe import clip_seconds, describe
 from emoser_lib.corpora.fetch import fetch
-from emoser_lib.corpora.loaders import SOURCES, absolute, check_options, data_home, load_corpus
+from emoser_lib.corpora.loaders import SOURCES, absolute, cache_home, check_options, data_home, load_corpus
 
 __all__ = [
     "COLUMNS",
@@ -17,6 +17,7 @@ __all__ = [
     "Finding",
     "Kind",
     "absolute",
+    "cache_home",
     "ceilings",
     "check",
     "check_options",

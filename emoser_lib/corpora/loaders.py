@@ -26,9 +26,14 @@ LATEST_MS = 2**53
 GENDERS = {"F": "female", "M": "male"}
 
 
+def cache_home() -> Path:
+    """The folder for what can be had or made again: ``$EMOSER_CACHE``, default ``~/.cache/emoser``; absolute."""
+    return absolute(os.environ.get("EMOSER_CACHE") or "~/.cache/emoser")
+
+
 def data_home() -> Path:
-    """The folder that holds the corpora: ``$EMOSER_DATA``, default ``~/.cache/emoser/data``; absolute."""
-    return absolute(os.environ.get("EMOSER_DATA") or "~/.cache/emoser/data")
+    """The folder that holds the corpora: ``$EMOSER_DATA``, default ``data`` in `cache_home`; absolute."""
+    return absolute(os.environ.get("EMOSER_DATA") or cache_home() / "data")
 
 
 def absolute(path: str | Path) -> Path:

@@ -14,7 +14,13 @@ from emoser_lib.experiments.intervals import (
 )
 from emoser_lib.experiments.records import Record, published_records, read_record, read_records
 from emoser_lib.experiments.scoring import macro_f1_from_confusion, score
-from emoser_lib.experiments.settings import ClassicalSettings, CorpusSettings, ScoringSettings
+from emoser_lib.experiments.settings import (
+    ClassicalSettings,
+    CorpusSettings,
+    GemmaLoraSettings,
+    GemmaZeroShotSettings,
+    ScoringSettings,
+)
 from emoser_lib.experiments.submission import read_submission, score_submission, write_submission
 
 __all__ = [
@@ -22,6 +28,8 @@ __all__ = [
     "ClassicalSettings",
     "CorpusSettings",
     "Fold",
+    "GemmaLoraSettings",
+    "GemmaZeroShotSettings",
     "Record",
     "ScoringSettings",
     "approximate_randomisation",

@@ -17,7 +17,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from emoser_lib.errors import DataError
 
-PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "librosa", "soundfile", "torch", "papermill")
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "librosa",
+    "soundfile",
+    "torch",
+    "transformers",
+    "peft",
+    "papermill",
+)
 """Whose versions a record holds."""
 
 ROOT = Path(__file__).resolve().parents[2]

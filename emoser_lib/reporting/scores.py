@@ -16,11 +16,9 @@ from emoser_lib.experiments import (
     predict_by_folds,
     score,
 )
+from emoser_lib.experiments.folds import N_FOLDS
 from emoser_lib.experiments.scoring import Score
 from emoser_lib.systems import Clips
-
-N_FOLDS = 5
-"""As in seed 1, section 4.2."""
 
 
 def gold_for(corpus: Corpus, ids: pd.Index) -> pd.Series:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 
 from emoser_lib.corpora import LABELS
-from emoser_lib.errors import UsageError
+from emoser_lib.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,23 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"nouns": NOUNS, "adjectives": ADJECTIVES, "spanish": SPANISH}
 )
 """The word sets by name. The paper does not say which one Gemma was trained on: both English ones can be run."""
+
+
+def words_for(labels: Sequence[str], name: str = "nouns") -> dict[str, str]:
+    """The words of a corpus's labels. In "nouns" a label that is not one of the six is its own word.
+
+    Raises:
+        UsageError: there is no such word set, or it has no word for a label.
+
+    >>> words_for(["joy", "boredom"]), words_for(["joy"], "spanish")
+    ({'joy': 'joy', 'boredom': 'boredom'}, {'joy': 'alegría'})
+    """
+    if name not in WORDS:
+        raise UsageError(f"There is no word set '{name}'{did_you_mean(name, list(WORDS))}: use {', '.join(WORDS)}.")
+    words = WORDS[name] if name != "nouns" else dict(zip(labels, labels, strict=True))
+    if missing := [label for label in labels if label not in words]:
+        raise UsageError(f"The word set '{name}' has no word for the label '{missing[0]}': use 'nouns'.")
+    return {label: words[label] for label in labels}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,256 @@
+"""Fine-tune a text system on one cut of a corpus: a *cell* of a grid, kept on disk as soon as it is done."""
+
+import ast
+import hashlib
+import inspect
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+import filelock
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sklearn.model_selection import train_test_split
+
+from emoser_lib.corpora import Corpus, cache_home
+from emoser_lib.errors import DataError, UsageError
+from emoser_lib.experiments.folds import Fold, folds
+from emoser_lib.experiments.records import commit, now, write_whole
+from emoser_lib.systems import label_logits, lora, packing, prefix_cache
+from emoser_lib.systems.checkpoints import LLM
+from emoser_lib.systems.lora import Examples, Lora, Training, adapted, fine_tune
+from emoser_lib.systems.prefix_cache import PrefixCache
+from emoser_lib.systems.prompts import prompt_named
+from emoser_lib.systems.verbaliser import Verbaliser, words_for
+
+TRAINING_CODE = (packing, label_logits, prefix_cache, lora)
+"""A change in what these modules do makes another cell; a change in their comments and docstrings does not."""
+
+TRAINING_PACKAGES = ("torch", "transformers", "peft")
+
+
+@dataclass(frozen=True)
+class TextSystem:
+    """A language model that reads the transcription and writes the label's word, declared.
+
+    Attributes:
+        prompt: a name of ``PROMPTS``; Table 1's (seed 1).
+        chat: how it is put before the model, see `prompts.chat_of`.
+        words: a name of ``WORDS``; our choice, the paper does not say which words it trained on.
+        end: learn and score the end token after the word too; our choice: no, the loss is on the label (seed 1).
+        lora: the adapter.
+        training: the hyper-parameters.
+    """
+
+    prompt: str = "gemma"
+    chat: str = "auto"
+    words: str = "nouns"
+    end: bool = False
+    lora: Lora = field(default_factory=Lora)
+    training: Training = field(default_factory=Training)
+
+    def with_adapter(self, rank: int, alpha: int) -> Self:
+        """The same with another rank and alpha.
+
+        >>> TextSystem().with_adapter(rank=64, alpha=128).lora.rank
+        64
+        """
+        return replace(self, lora=replace(self.lora, rank=rank, alpha=alpha))
+
+
+class Cell(BaseModel):
+    """One finished training: what it said about the clips held out, after each epoch.
+
+    Attributes:
+        key: hash of everything the result depends on.
+        ids: of the held-out clips.
+        labels: in the order of the scores.
+        epochs: log-probability of each label's word, [epochs][clips][labels].
+        log: loss, learning rate and gradient norm along the steps.
+        trainable: trained parameters.
+        steps: run in the last go; fewer than all where a stopped training was gone on with.
+        seconds: of the last go.
+        threads, commit, date: how and when.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    epochs: tuple[tuple[tuple[float, ...], ...], ...]
+    log: tuple[dict[str, float], ...]
+    trainable: int
+    steps: int
+    seconds: float
+    threads: int
+    commit: str | None
+    date: str
+
+    def scores(self, epoch: int = -1) -> pd.DataFrame:
+        """Log-probabilities of one epoch, the last by default: one row a clip, one column a label."""
+        return pd.DataFrame(self.epochs[epoch], index=pd.Index(self.ids, name="id"), columns=list(self.labels))
+
+    def predicted(self, epoch: int = -1) -> pd.Series:
+        """The label whose word is most probable, by clip id."""
+        return self.scores(epoch).idxmax(axis=1).rename("predicted")
+
+
+def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Path | None = None) -> Cell:
+    """Train on a cut's training part, score its validation part. A finished cell is read from disk.
+
+    Each cell has a folder ``<key>`` below ``home``: checkpoints while it runs, ``cell.json`` when it is done. A
+    training that was stopped, even killed, goes on from its last checkpoint to the same result. Of two processes
+    that want the same cell one waits.
+
+    Args:
+        llm: from `load_llm`.
+        system: what is trained, and how.
+        corpus: gives transcriptions and training labels.
+        cut: from `folds` or `evaluation_folds`.
+        home: default ``runs`` in the cache folder (`cache_home`).
+
+    Raises:
+        UsageError: a prompt, a word set or a label does not fit.
+        DataError: the loss is not finite, or ``cell.json`` is damaged.
+    """
+    examples, held_out, verbaliser = encode_cut(llm, system, corpus, cut)
+    key = _key(llm, system, cut, examples, held_out, verbaliser)
+    folder = (home or cache_home() / "runs") / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / ".lock"):
+        if (folder / "cell.json").is_file():
+            return _read(folder / "cell.json")
+        started = time.monotonic()
+        with adapted(llm.model, system.lora, system.training.seed) as model:
+            trained = fine_tune(model, examples, held_out, verbaliser.ids, system.training, folder / "training")
+            model.save_pretrained(str(folder / "adapter"))
+        cell = Cell(
+            key=key,
+            ids=cut.validation,
+            labels=verbaliser.labels,
+            epochs=trained.scores.astype(float).round(6).tolist(),
+            log=tuple(trained.log),
+            trainable=trained.trainable,
+            steps=trained.steps,
+            seconds=round(time.monotonic() - started, 1),
+            threads=torch.get_num_threads(),
+            commit=commit(),
+            date=now(),
+        )
+        write_whole(folder / "cell.json", cell.model_dump_json() + "\n")
+        shutil.rmtree(folder / "training")
+    return cell
+
+
+def train_grid(
+    llm: LLM, systems: Iterable[TextSystem], corpus: Corpus, cuts: Iterable[Fold], home: Path | None = None
+) -> dict[TextSystem, list[Cell]]:
+    """`train_cell` for each system and cut."""
+    cuts = list(cuts)
+    return {system: [train_cell(llm, system, corpus, cut, home) for cut in cuts] for system in systems}
+
+
+def encode_cut(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold) -> tuple[Examples, Examples, Verbaliser]:
+    """The token ids of a cut: what is learnt, what is held out, and the labels' words."""
+    texts = corpus.frame.set_index("id")["transcription"]
+    ids = [*cut.train, *cut.validation]
+    batch = prompt_named(system.prompt).encode(llm.tokenizer, list(texts[ids]), system.chat)
+    verbaliser = Verbaliser.build(
+        llm.tokenizer,
+        words_for(corpus.labels, system.words),
+        after=batch.tail,
+        end=batch.end if system.end else "",
+    )
+    pieces = dict(zip(verbaliser.labels, verbaliser.ids, strict=True))
+    labels = corpus.training().set_index("id")["label"][list(cut.train)]
+    learnt, held = batch.rests[: len(cut.train)], batch.rests[len(cut.train) :]
+    return Examples(batch.prefix, learnt, [pieces[x] for x in labels]), Examples(batch.prefix, held), verbaliser
+
+
+def untrained(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold) -> pd.Series:
+    """What the same system says of the cut's validation part before any training: its most probable label word."""
+    _, held_out, verbaliser = encode_cut(llm, system, corpus, cut)
+    scores = PrefixCache(llm.model, held_out.prefix).log_probabilities(held_out.rests, verbaliser.ids)
+    best = scores.argmax(dim=1).tolist()
+    index = pd.Index(cut.validation, name="id")
+    return pd.Series([verbaliser.labels[label] for label in best], index, name="predicted")
+
+
+def chosen_folds(corpus: Corpus, scheme: str, which: Iterable[int], clips: int = 0) -> list[Fold]:
+    """Some of the folds of a scheme, each with all its training clips or, drawn by `fewer_clips`, so many of them.
+
+    >>> from emoser_lib.corpora import load_corpus
+    >>> [(cut.index, len(cut.train)) for cut in chosen_folds(load_corpus("demo"), "video", [1, 3], clips=50)]
+    [(1, 50), (3, 50)]
+    """
+    cuts = folds(corpus, scheme)
+    return [fewer_clips(corpus, cuts[fold], clips or len(cuts[fold].train)) for fold in which]
+
+
+def fewer_clips(corpus: Corpus, cut: Fold, clips: int, seed: int = 0) -> Fold:
+    """The cut with only so many training clips, drawn with the labels' proportions kept.
+
+    Raises:
+        UsageError: the training part has fewer.
+
+    >>> from emoser_lib.corpora import load_corpus
+    >>> from emoser_lib.experiments.folds import folds
+    >>> demo = load_corpus("demo")
+    >>> len(fewer_clips(demo, folds(demo)[0], 100).train)
+    100
+    """
+    if clips == len(cut.train):
+        return cut
+    if clips > len(cut.train):
+        raise UsageError(f"{clips} training clips are asked for, the cut has {len(cut.train)}: ask for fewer.")
+    labels = corpus.training().set_index("id")["label"][list(cut.train)]
+    kept, _ = train_test_split(np.array(cut.train), train_size=clips, stratify=labels, random_state=seed)
+    chosen = set(kept)
+    return replace(cut, train=tuple(clip for clip in cut.train if clip in chosen))
+
+
+def _key(
+    llm: LLM, system: TextSystem, cut: Fold, examples: Examples, held_out: Examples, verbaliser: Verbaliser
+) -> str:
+    # Token ids stand for prompt, chat format, words, corpus and tokenizer, however these were made.
+    parts: dict[str, Any] = {
+        "weights": llm.sha256,
+        "dtype": str(llm.model.dtype),
+        "lora": asdict(system.lora),
+        "training": asdict(system.training),
+        "examples": asdict(examples),
+        "held_out": [cut.validation, asdict(held_out)],
+        "words": [verbaliser.labels, verbaliser.ids],
+        "code": [_without_comments(module) for module in TRAINING_CODE],
+        "versions": [metadata.version(name) for name in TRAINING_PACKAGES],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def _without_comments(module: ModuleType) -> str:
+    tree = ast.parse(inspect.getsource(module))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # a docstring is an expression that is only a text
+            node.body = [  # type: ignore[attr-defined]
+                line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+            ]
+    return ast.dump(tree)
+
+
+def _read(path: Path) -> Cell:
+    try:
+        return Cell.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError):
+        raise DataError(f"{path} is damaged: delete it, the cell is then trained again.") from None

@@ -1,0 +1,187 @@
+"""LoRA fine-tuning: the adapter is equation 1, training learns, a killed training goes on to the same result."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
+
+from emoser_lib.errors import DataError
+from emoser_lib.systems.label_logits import label_logits
+from emoser_lib.systems.lora import Examples, Lora, Training, adapted, add_lora, fine_tune
+from emoser_lib.systems.packing import pack
+
+PREFIX = [2, 3, 4, 5]
+WORDS = ((6,), (7, 8))
+"""One label is one piece, the other two."""
+
+
+def tiny_model(seed: int = 0) -> PreTrainedModel:
+    config = Gemma3TextConfig(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"],
+        initializer_range=0.1,  # random weights this size leave an adapter something to work with
+    )
+    torch.manual_seed(seed)
+    return Gemma3ForCausalLM(config).eval()
+
+
+def toy(clips: int = 64) -> tuple[Examples, Examples, list[int]]:
+    """The label is whether the clip's rare token is the one or the other: a rule that can be learnt."""
+    draw = np.random.default_rng(0)
+    gold = [clip % 2 for clip in range(clips)]
+    rests = [[*draw.integers(10, 38, draw.integers(1, 8)).tolist(), 38 + label, 9] for label in gold]
+    half = clips // 2
+    learnt = Examples(PREFIX, rests[:half], [WORDS[label] for label in gold[:half]])
+    return learnt, Examples(PREFIX, rests[half:]), gold[half:]
+
+
+TOY = Training(epochs=4, learning_rate=3e-2)
+
+
+def train(folder: Path, training: Training = TOY, lora: Lora | None = None, **options: int) -> np.ndarray:
+    learnt, held_out, _ = toy()
+    with adapted(tiny_model(), lora or Lora(8, 16), training.seed) as model:
+        return fine_tune(model, learnt, held_out, WORDS, training, folder, **options).scores
+
+
+def test_the_adapter_is_equation_1() -> None:
+    model = tiny_model()
+    before = model.model.layers[0].mlp.up_proj.weight.clone()
+    layer = add_lora(model, Lora(rank=4, alpha=12)).base_model.model.model.layers[0].mlp.up_proj
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    x = torch.randn(5, 32)
+    assert torch.allclose(layer.eval()(x), x @ (before + 12 / 4 * b @ a).T, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    # r (in + out) for q, k, v, o, gate, up, down of two layers
+    [("all-linear", 2 * (32 + 32 + 2 * (32 + 16) + 32 + 32 + 3 * (32 + 48))), ("q,v", 2 * (32 + 32 + 32 + 16))],
+)
+@pytest.mark.parametrize("rank", [1, 4])
+def test_trainable_parameters(targets: str, expected: int, rank: int) -> None:
+    model = add_lora(tiny_model(), Lora(rank, 2 * rank, targets))  # type: ignore[arg-type]
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == rank * expected
+    assert not any(p.requires_grad for name, p in model.named_parameters() if "lora" not in name)
+
+
+def test_a_rule_is_learnt_and_scored_after_each_epoch(tmp_path: Path) -> None:
+    scores = train(tmp_path)
+    assert scores.shape == (4, 32, 2)
+    right = (scores.argmax(-1) == toy()[2]).mean(axis=-1)
+    assert right[-1] >= 0.9
+    assert (scores < 0).all()
+
+
+def test_the_model_comes_back_as_it_was(tmp_path: Path) -> None:
+    model = tiny_model()
+    learnt, held_out, _ = toy()
+    batch = pack(learnt.prefix, learnt.rests[:4])
+    before = label_logits(model, batch)
+    with pytest.raises(ZeroDivisionError), adapted(model, Lora(4, 8)) as with_adapter:
+        fine_tune(with_adapter, learnt, held_out, WORDS, replace(TOY, epochs=1), tmp_path)
+        assert not torch.equal(label_logits(with_adapter, batch), before)
+        raise ZeroDivisionError
+    assert torch.equal(label_logits(model, batch), before)
+    assert not hasattr(model, "peft_config")
+
+
+def test_the_same_seed_the_same_scores_another_seed_others(tmp_path: Path) -> None:
+    one, same = train(tmp_path / "one"), train(tmp_path / "same")
+    assert np.array_equal(one, same)
+    assert not np.allclose(one, train(tmp_path / "other", replace(TOY, seed=1)))
+
+
+def test_accumulated_steps_are_one_large_step(tmp_path: Path) -> None:
+    # Clips in any order, labels of one piece and of two: only the sum over all pieces of an update is right.
+    exact = Lora(4, 8, dropout=0.0)
+    large = replace(TOY, batch_size=8, epochs=2, learning_rate=1e-3)
+    whole = train(tmp_path / "whole", large, exact)
+    parts = train(tmp_path / "parts", replace(large, batch_size=2, accumulation=4), exact)
+    assert np.allclose(whole, parts, atol=1e-4)
+    assert not np.allclose(whole[0], whole[1], atol=1e-2)
+
+
+def test_activation_checkpointing_changes_nothing(tmp_path: Path) -> None:
+    training = replace(TOY, epochs=1)
+    again = train(tmp_path / "again", replace(training, activation_checkpointing=True))
+    assert np.allclose(train(tmp_path / "kept", training), again, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^the loss is (nan|inf) at step \d+: use a smaller learning_rate"):
+        train(tmp_path, replace(TOY, learning_rate=1e30, clip=1e30))
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from test_lora import train
+np.save(sys.argv[3], train(Path(sys.argv[2]), save_steps=3))
+"""
+
+
+def in_a_process(folder: Path, out: Path) -> subprocess.Popen[bytes]:
+    here = Path(__file__).parent
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(here.parents[1])}
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(here), str(folder), str(out)]
+    return subprocess.Popen(command, env=environment)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_to_the_same_scores(tmp_path: Path) -> None:
+    whole = in_a_process(tmp_path / "whole", tmp_path / "whole.npy")
+    assert whole.wait() == 0
+    killed = in_a_process(tmp_path / "killed", tmp_path / "killed.npy")
+    wait_for(tmp_path / "killed" / "checkpoint-12" / "trainer_state.json", killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed.npy").exists()
+    # and once more, at a moment when a checkpoint is only half there
+    last = max((tmp_path / "killed").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    half = last.with_name(f"checkpoint-{int(last.name.split('-')[1]) + 3}")
+    half.mkdir(exist_ok=True)
+    (half / "trainer_state.json").write_text("{", encoding="utf-8")
+    assert in_a_process(tmp_path / "killed", tmp_path / "killed.npy").wait() == 0
+    assert np.array_equal(np.load(tmp_path / "killed.npy"), np.load(tmp_path / "whole.npy"))
+
+
+def test_the_log_goes_on_over_a_stop(tmp_path: Path) -> None:
+    learnt, held_out, _ = toy()
+    with adapted(tiny_model(), Lora(4, 8)) as model:
+        first = fine_tune(model, learnt, held_out, WORDS, TOY, tmp_path, save_steps=10)
+    with adapted(tiny_model(), Lora(4, 8)) as model:
+        again = fine_tune(model, learnt, held_out, WORDS, TOY, tmp_path, save_steps=10)
+    assert first.steps == 32
+    assert again.steps < 5
+    assert again.log == json.loads(json.dumps(first.log))
+    assert [math.isfinite(entry["loss"]) for entry in first.log] == [True] * len(first.log)
+    assert first.log[-1]["step"] == 32
