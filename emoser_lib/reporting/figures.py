@@ -153,6 +153,73 @@ def line(series: pd.Series, xlabel: str) -> Figure:
     return figure
 
 
+def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
+    """Which position (row) of a packed batch sees which (column); lines mark the end of the prefix."""
+    figure, axes = _figure(3.4, width=4.0)
+    axes.imshow(seen, cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
+    for line_at in (axes.axhline, axes.axvline):
+        line_at(prefix - 0.5, color="tab:red", linewidth=1)
+    axes.set(xlabel="position seen", ylabel="position that sees")
+    return figure
+
+
+def adapter_curves(losses: pd.DataFrame, scores: pd.DataFrame) -> Figure:
+    """Training loss along the epochs, and macro-F1 of the held-out clips after each; one line an adapter.
+
+    Args:
+        losses: from `adapters.losses`.
+        scores: from `adapters.learning_curves`.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
+    for axes, table, value, label in (
+        (left, losses, "loss", "training loss"),
+        (right, scores, "macro_f1", "macro-F1, held out"),
+    ):
+        named = table.astype({"rank": str, "alpha": str})
+        sns.lineplot(
+            named, x="epoch", y=value, hue="alpha", style="rank", palette="colorblind", errorbar=None,
+            legend=axes is right, ax=axes,
+        )  # fmt: skip
+        axes.set(ylabel=label)
+        axes.set_ylim(bottom=0)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+def grid_heat_map(table: pd.DataFrame) -> Figure:
+    """Mean macro-F1 by rank and alpha, as seed 1's Figure 4; a line that says so where there was no grid.
+
+    Args:
+        table: from `adapters.grid_table`.
+    """
+    if table.empty:
+        figure, axes = plt.subplots(figsize=(WIDTH, 0.5))
+        axes.set_axis_off()
+        axes.text(0, 0.5, "No grid here: one adapter was trained, without folds.", va="center")
+        return figure
+    values = table.pivot(index="rank", columns="alpha", values="macro_f1").sort_index(ascending=False)
+    figure, axes = _figure(0.9 + 0.5 * len(values), width=1.6 + 0.9 * len(values.columns))
+    sns.heatmap(values, annot=True, fmt=".3f", cmap="viridis", cbar=False, ax=axes)
+    axes.set(xlabel="alpha", ylabel="rank")
+    axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def label_bias(shares: pd.DataFrame) -> Figure:
+    """How often each label is the answer: groups of bars by label, one bar a column.
+
+    Args:
+        shares: one row a label, columns that sum up to 1.
+    """
+    figure, axes = _figure(3.0)
+    shares.plot.bar(ax=axes, width=0.8, rot=0, color=sns.color_palette("colorblind", len(shares.columns)))
+    axes.set(xlabel="", ylabel="share")
+    axes.legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    return figure
+
+
 def _figure(height: float, width: float = WIDTH) -> tuple[Figure, plt.Axes]:
     figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
     sns.despine(figure)

@@ -48,7 +48,9 @@ def _caution(record: Record) -> str:
     """One line on what this run's numbers are about."""
     corpus = record.corpus.name if record.corpus else "no corpus"
     about = "synthetic clips: these numbers say nothing about the papers" if corpus == "demo" else f"corpus {corpus}"
-    return f"Run on {about}. {record.seconds:.0f} s, {record.date[:10]}."
+    models = ", ".join(f"{used.name} ({used.note})" if used.note else used.name for used in record.checkpoints)
+    with_models = f", with {escape(models)}" if models else ""
+    return f"Run on {about}{with_models}. {record.seconds:.0f} s, {record.date[:10]}."
 
 
 def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:

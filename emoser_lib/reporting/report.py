@@ -1,11 +1,15 @@
 """What a notebook tells the page and its record."""
 
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from IPython.display import HTML, display, publish_display_data
 
 from emoser_lib.corpora import Corpus, describe
+
+if TYPE_CHECKING:
+    from emoser_lib.systems.checkpoints import LLM
 
 GLUE = "application/papermill.record/"
 """Prefix under which myst-nb looks for values to put into prose."""
@@ -33,3 +37,14 @@ def introduce(corpus: Corpus) -> None:
     splits = ", ".join(f"{s.clips:,} {name}" for name, s in describe(corpus).splits.items())
     text = f"Corpus <code>{corpus.name}</code>: {splits} clips; sha256 <code>{corpus.sha256[:12]}…</code>"
     display(HTML(f'<p class="emoser-corpus">{text}</p>'), metadata={"emoser": {"corpus": told}})
+
+
+def introduce_llm(llm: "LLM") -> None:
+    """Show one line that says which language model is used, and tell the record which weights these are."""
+    told = {"name": llm.name, "sha256": llm.sha256, "note": llm.note}
+    millions = sum(parameter.numel() for parameter in llm.model.parameters()) / 1e6
+    note = f" ({escape(llm.note)})" if llm.note else ""
+    size = f"{millions:,.0f}" if millions >= 10 else f"{millions:.1f}"
+    text = f"Language model <code>{escape(llm.name)}</code>{note}: {size} million parameters; sha256 of its weights "
+    html = f'<p class="emoser-corpus">{text}<code>{llm.sha256[:12]}…</code></p>'
+    display(HTML(html), metadata={"emoser": {"checkpoints": [told]}})

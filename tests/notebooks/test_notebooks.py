@@ -34,7 +34,7 @@ def test_parameters_and_settings_are_the_same(path: Path) -> None:
 def test_the_cell_after_the_parameters_checks_them(path: Path) -> None:
     cells = read_notebook(path).cells
     here = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
-    assert ".check(" in cells[here + 1].source
+    assert "Settings.of(globals())" in cells[here + 1].source
 
 
 @each_notebook
