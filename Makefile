@@ -20,11 +20,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records test check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench test check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for test, lab and doctor)"
+	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
 	@scripts/set_up.sh $(PYTHON) $(TORCH)
@@ -35,6 +35,10 @@ book: setup ## run the notebooks and build the book: book/_build/html/index.html
 
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
+
+bench: setup ## training steps beside Trainer, TRL and ms-swift, about 40 quiet minutes (ARGS=--quick: does it run?)
+	@benchmarks/set_up.sh $(PYTHON)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 test: book browser ## build the book, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
@@ -69,5 +73,5 @@ clean: ## remove the built book and the tools' caches; runs stay
 	rm -rf book/_build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv and every run too
-	rm -rf $(VENV) runs .snakemake .snakemake.lock
+distclean: clean ## remove .venv, .venv-bench and every run too
+	rm -rf $(VENV) .venv-bench runs .snakemake .snakemake.lock

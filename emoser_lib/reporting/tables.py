@@ -208,8 +208,12 @@ def _systems(claims: pd.DataFrame) -> pd.Index:
 
 
 def _evaluated_on(record: Record) -> str:
-    how = "test" if record.parameters["evaluate"] == "test" else f"folds, {record.parameters['scheme']}"
-    return f"{record.parameters['corpus']}, {how}"
+    asked = record.parameters
+    if "refit" in asked:  # adapters: the test, or one of the folds that chose the settings
+        how = "test" if asked["refit"] else f"fold {asked['folds'][0]}, {asked['scheme']}"
+    else:
+        how = "test" if asked["evaluate"] == "test" else f"folds, {asked['scheme']}"
+    return f"{asked['corpus']}, {how}"
 
 
 def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:

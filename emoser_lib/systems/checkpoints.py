@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from emoser_lib.corpora import absolute
+from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ class LLM:
 
 
 def models_home() -> Path:
-    """The folder that holds checkpoints: ``$EMOSER_MODELS``, by default ``~/.cache/emoser/models``."""
-    return absolute(os.environ.get("EMOSER_MODELS") or "~/.cache/emoser/models")
+    """The folder that holds checkpoints: ``$EMOSER_MODELS``, by default ``models`` in `cache_home`."""
+    return absolute(os.environ.get("EMOSER_MODELS") or cache_home() / "models")
 
 
 def local_checkpoint(name: str) -> Path | None:
