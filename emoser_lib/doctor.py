@@ -151,22 +151,23 @@ def _memory() -> Need:
     return Need("memory", total >= MEMORY_GB, f"{total:.0f} GB, {os.cpu_count()} cores", "running notebooks", way)
 
 
-def _folder(variable: str, default: str) -> tuple[Path, list[str]]:
-    """The folder that an environment variable names, and the names of the folders in it."""
-    folder = Path(os.environ.get(variable) or default).expanduser().resolve()
+def _folder(variable: str, name: str) -> tuple[Path, list[str]]:
+    """The folder that an environment variable names, else that of this name in the cache; the folders in it."""
+    cache = Path(os.environ.get("EMOSER_CACHE") or "~/.cache/emoser")
+    folder = Path(os.environ.get(variable) or cache / name).expanduser().resolve()
     inside = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     return folder, inside
 
 
 def _data() -> Need:
-    folder, inside = _folder("EMOSER_DATA", "~/.cache/emoser/data")
+    folder, inside = _folder("EMOSER_DATA", "data")
     found = f"{', '.join(inside)} in {folder}" if inside else f"nothing in {folder}"
     way = "`emoser corpus fetch NAME`, or set EMOSER_DATA to the folder that holds the corpora"
     return Need("data", bool(inside), found, "corpora other than demo", way, True)
 
 
 def _models() -> Need:
-    folder, inside = _folder("EMOSER_MODELS", "~/.cache/emoser/models")
+    folder, inside = _folder("EMOSER_MODELS", "models")
     found = f"{', '.join(inside)} in {folder}" if inside else f"nothing in {folder}"
     way = "put each into <org>--<name> below it, or set EMOSER_MODELS to the folder that holds them"
     return Need("models", bool(inside), found, "profiles other than demo", way, True)

@@ -201,20 +201,26 @@ def fewer_clips(corpus: Corpus, cut: Fold, clips: int, seed: int = 0) -> Fold:
     """The cut with only so many training clips, drawn with the labels' proportions kept.
 
     Raises:
-        UsageError: the training part has fewer.
+        UsageError: so many cannot be drawn with each label on both sides.
 
     >>> from emoser_lib.corpora import load_corpus
-    >>> from emoser_lib.experiments.folds import folds
     >>> demo = load_corpus("demo")
     >>> len(fewer_clips(demo, folds(demo)[0], 100).train)
     100
     """
-    if clips == len(cut.train):
+    every = len(cut.train)
+    if clips == every:
         return cut
-    if clips > len(cut.train):
-        raise UsageError(f"{clips} training clips are asked for, the cut has {len(cut.train)}: ask for fewer.")
     labels = corpus.training().set_index("id")["label"][list(cut.train)]
-    kept, _ = train_test_split(np.array(cut.train), train_size=clips, stratify=labels, random_state=seed)
+    counts = labels.value_counts()
+    # A label with a single clip cannot be on both sides: it is drawn together with the next rarest.
+    strata = labels.where(labels.map(counts) > 1, counts[counts > 1].index[-1])
+    least, most = strata.nunique(), every - strata.nunique()
+    if not least <= clips <= most:
+        raise UsageError(
+            f"{clips} training clips are asked for, the cut has {every}: ask for {least} to {most}, or for all of them."
+        )
+    kept, _ = train_test_split(np.array(cut.train), train_size=clips, stratify=strata, random_state=seed)
     chosen = set(kept)
     return replace(cut, train=tuple(clip for clip in cut.train if clip in chosen))
 

@@ -86,8 +86,8 @@ def test_the_official_test_is_predicted_without_its_labels(llm: LLM, tmp_path: P
     assert train_cell(llm, QUICK, blind, cut, tmp_path).ids == tuple(DEMO.test()["id"])
 
 
-@settings(max_examples=20, deadline=None)
-@given(clips=st.integers(60, 320), seed=st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+@given(clips=st.integers(6, 314) | st.just(320), seed=st.integers(0, 5))
 def test_fewer_clips_keep_the_proportions(clips: int, seed: int) -> None:
     whole = folds(DEMO)[0]
     some = fewer_clips(DEMO, whole, clips, seed)
@@ -95,12 +95,21 @@ def test_fewer_clips_keep_the_proportions(clips: int, seed: int) -> None:
     assert len(some.train) == clips
     assert [clip for clip in whole.train if clip in set(some.train)] == list(some.train)
     before, after = Counter(label[list(whole.train)]), Counter(label[list(some.train)])
-    assert all(abs(after[name] - clips * before[name] / len(whole.train)) <= 1 for name in before)
+    # Each label is on both sides; apart from that the numbers are those of the proportions, rounded.
+    assert all(abs(after[name] - clips * before[name] / len(whole.train)) <= 1.01 for name in before)
 
 
-def test_more_clips_than_there_are() -> None:
-    with pytest.raises(UsageError, match="321 training clips are asked for, the cut has 320"):
-        fewer_clips(DEMO, folds(DEMO)[0], 321)
+def test_a_label_with_a_single_clip_is_no_obstacle() -> None:
+    label = DEMO.training().set_index("id")["label"]
+    rare = [clip for clip in CUT.train if label[clip] == "fear"]
+    single = replace(CUT, train=tuple(clip for clip in CUT.train if clip not in rare[1:]))
+    assert len(fewer_clips(DEMO, single, 20).train) == 20
+
+
+@pytest.mark.parametrize("clips", [0, 3, 318, 321])
+def test_so_many_clips_cannot_be_drawn(clips: int) -> None:
+    with pytest.raises(UsageError, match=f"{clips} training clips are asked for, the cut has 320: ask for 6 to 314"):
+        fewer_clips(DEMO, folds(DEMO)[0], clips)
 
 
 SCRIPT = """

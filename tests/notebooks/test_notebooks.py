@@ -1,15 +1,18 @@
 """The chapters: their parameters match their settings, every profile is runnable, plain papermill works."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
+from emoser_lib.corpora import load_corpus
 from emoser_lib.errors import UsageError
-from emoser_lib.experiments import CorpusSettings
+from emoser_lib.experiments import CorpusSettings, read_submission, score_submission
 from emoser_lib.experiments.parameters import parameters_of, read_notebook
 from emoser_lib.experiments.profiles import plan, profile_names
 from emoser_lib.experiments.settings import CHAPTERS
@@ -95,19 +98,52 @@ def test_plain_papermill_runs_a_chapter(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_users_own_recordings_run_through_a_chapter(root: Path, tmp_path: Path) -> None:
-    from emoser_lib.corpora import load_corpus
+def emoser_run(chapter: str, root: Path, folder: Path, *options: str) -> dict[str, Any]:
+    """The record of one run, called as a user does, from another folder."""
+    notebook = root / "notebooks" / f"{chapter}.ipynb"
+    command = [sys.executable, "-m", "emoser_lib.cli", "run", str(notebook), "--json", *options]
+    environment = os.environ | {"EMOSER_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (record,) = json.loads(done.stdout)
+    return record
 
+
+def own_recordings(folder: Path) -> list[str]:
+    """A user's table with its own names of columns and labels, and the options that explain it."""
     demo = load_corpus("demo")
     rows = demo.training().groupby("label").head(10)
     rows = rows.assign(file=rows["audio"], mood=rows["label"].replace({"anger": "Ira"}))
-    rows[["file", "transcription", "mood", "speaker"]].to_csv(tmp_path / "clips.csv", index=False)
-    command = [sys.executable, "-m", "emoser_lib.cli", "run", str(root / "notebooks" / "03-classical.ipynb"), "--json"]
-    own = ["--root", str(tmp_path), "--table", "clips.csv", "--column", "audio=file", "--column", "label=mood"]
-    values = ["--label", "Ira=anger", "-p", "evaluate", "folds", "-p", "baselines", "[majority, audio-lda]"]
-    done = subprocess.run([*command, *own, *values], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (record,) = json.loads(done.stdout)
+    rows[["file", "transcription", "mood", "speaker"]].to_csv(folder / "clips.csv", index=False)
+    columns = ["--column", "audio=file", "--column", "label=mood"]
+    return ["--root", str(folder), "--table", "clips.csv", *columns, "--label", "Ira=anger"]
+
+
+def test_a_users_own_recordings_run_through_a_chapter(root: Path, tmp_path: Path) -> None:
+    values = ["-p", "evaluate", "folds", "-p", "baselines", "[majority, audio-lda]"]
+    record = emoser_run("03-classical", root, tmp_path, *own_recordings(tmp_path), *values)
     assert record["corpus"]["name"] == "folder"
     assert record["corpus"]["clips"] == 60
     assert record["metrics"]["scores"]["audio-lda"]["n"] == 60
+
+
+@pytest.mark.slow
+def test_an_adapter_is_trained_on_a_users_own_table(root: Path, tmp_path: Path) -> None:
+    values = {"refit": "false", "ranks": "[4]", "alphas": "[8]", "train_clips": "0", "scheme": "speaker"}
+    options = [part for name, value in values.items() for part in ("-p", name, value)]
+    record = emoser_run("05-gemma-lora", root, tmp_path, *own_recordings(tmp_path), *options)
+    (cell,) = record["metrics"]["grid"]
+    assert record["metrics"]["scores"]["gemma-lora"]["macro_f1"] == pytest.approx(cell["macro_f1"])
+    assert record["checkpoints"][0]["name"] == "emoser/demo-gemma"
+
+
+@pytest.mark.slow
+def test_a_run_without_folds_writes_the_challenges_file(root: Path, tmp_path: Path) -> None:
+    written = tmp_path / "results.csv"
+    values = {"folds": "[]", "ranks": "[4]", "alphas": "[8]", "epochs": "1", "predictions": "results.csv"}
+    record = emoser_run("05-gemma-lora", root, tmp_path, *(p for pair in values.items() for p in ("-p", *pair)))
+    demo = load_corpus("demo")
+    scored = score_submission(read_submission(written, demo), demo, resamples=100).task_1
+    assert scored is not None
+    assert scored.macro_f1 == pytest.approx(record["metrics"]["scores"]["gemma-lora"]["macro_f1"])
+    assert record["metrics"]["grid"] == []
