@@ -142,6 +142,16 @@ def recorded_adapters(notebook: str) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
 
 
+def recorded_labels(notebook: str) -> pd.DataFrame:
+    """Precision, recall and F1 of each label in a chapter's committed records of a test split."""
+    tables = [
+        pd.DataFrame(record.metrics["per_label"]).T.assign(run=record.run)
+        for record in published_records(notebook)
+        if record.parameters["refit"]
+    ]
+    return pd.concat(tables)[["precision", "recall", "f1", "n", "run"]] if tables else pd.DataFrame()
+
+
 def packed_mask(examples: Examples, clips: int) -> np.ndarray:
     """Which position (row) sees which (column) in a packed batch of the first clips, bool [T, T]."""
     return pack(examples.prefix, examples.rests[:clips], examples.targets[:clips]).visible().numpy()

@@ -128,10 +128,12 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
             "accuracy": scored["accuracy"],
             "n": scored["n"],
             "evaluated on": _evaluated_on(record),
+            "run": record.run,
         }
         for record in published_records(notebook)
         for system, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
     ]
+    rows.sort(key=lambda row: row["evaluated on"], reverse=True)  # a test before the folds that chose for it
     return pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
 
 
