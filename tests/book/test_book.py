@@ -253,7 +253,8 @@ def test_search_finds_macro_f1(html: Path, page: Page) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=macro-F1*")
     results = page.locator("#search-results ul.search li a")
-    results.first.wait_for()
+    # The results come one by one; the summary says when they all are there.
+    page.get_by_text("Search finished").wait_for()
     targets = {urlsplit(link).path.rpartition("/")[2] for link in results.evaluate_all("ls => ls.map((l) => l.href)")}
     assert "glossary.html" in targets
     assert [error for error in errors if KNOWN_ERROR not in error] == []
