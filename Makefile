@@ -20,7 +20,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench test check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench bench-hearing test check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,9 +36,12 @@ book: setup ## run the notebooks and build the book: book/_build/html/index.html
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
 
-bench: setup ## training steps beside Trainer, TRL and ms-swift, about 40 quiet minutes (ARGS=--quick: does it run?)
+bench: setup ## training steps beside Trainer, TRL and ms-swift, 35 quiet minutes on two cores (ARGS=--quick: does it run?)
 	@benchmarks/set_up.sh $(PYTHON)
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-hearing: setup ## projector training beside the released way, hours on two quiet cores (ARGS=--quick: does it run?)
+	@$(BIN)/python -m benchmarks.hearing $(ARGS)
 
 test: book browser ## build the book, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)

@@ -100,14 +100,15 @@ def _tokenizer(work: Work) -> Any:
 def _ours(work: Work) -> "Trainer":
     from transformers import TrainingArguments
 
-    from emoser_lib.systems.lora import Examples, LabelTrainer
+    from emoser_lib.systems.fitting import TaskTrainer
+    from emoser_lib.systems.lora import Examples, LabelTask
 
     rests = [clip.ids[len(work.prefix) :] for clip in work.clips]
     examples = Examples(work.prefix, rests, [clip.target for clip in work.clips])
     arguments = TrainingArguments(
         **work.arguments, train_sampling_strategy="sequential", remove_unused_columns=False, report_to="none"
     )
-    return LabelTrainer(_adapted(work), arguments, examples)
+    return TaskTrainer(LabelTask(_adapted(work), examples, held_out=examples), arguments)
 
 
 def _transformers(work: Work) -> "Trainer":

@@ -3,20 +3,20 @@
 Written with click, which papermill brings along: typer cannot express papermill's ``-p NAME VALUE``.
 """
 
-import json
 import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import BaseModel
 
 import emoser_lib
+from emoser_lib.cli_options import json_option, own_folder, own_folder_options, print_json
 from emoser_lib.errors import EmoserError, UsageError
 
 if TYPE_CHECKING:
@@ -59,51 +59,6 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _print_json(value: Any) -> None:
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for pair in given:
-        left, equals, right = (part.strip() for part in pair.partition("="))
-        if not equals or not left:
-            raise UsageError(f"{option} '{pair}' is not of the form name=value: write for example {option} {example}.")
-        if left in pairs:
-            raise UsageError(f"{option} names '{left}' twice: keep one of them.")
-        pairs[left] = right
-    return pairs
-
-
-def _own_folder(root: str | None, table: str | None, column: Sequence[str], label: Sequence[str]) -> dict[str, Any]:
-    if root is None and (table or column or label):
-        raise UsageError("--table, --column and --label belong to a folder of your own: name it with --root DIR.")
-    options: dict[str, Any] = {
-        "root": root,
-        "table": table,
-        "columns": _pairs(column, "--column", "audio=file"),
-        "labels": _pairs(label, "--label", "Ira=anger"),
-    }
-    return {name: value for name, value in options.items() if value}
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def own_folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that describe a user's own recordings (corpus 'folder')."""
-    for option in (
-        click.option("--label", multiple=True, metavar="THEIRS=OURS", help="Ira=anger; repeat it."),
-        click.option("--column", multiple=True, metavar="OURS=THEIRS", help="audio=file; repeat it."),
-        click.option("--table", help="Its table, relative to --root (default metadata.csv)."),
-        click.option("--root", help="Folder of your own recordings (corpus 'folder')."),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(emoser_lib.__version__, prog_name="emoser")
 def emoser() -> None:
@@ -131,7 +86,7 @@ def corpus_list(as_json: bool) -> None:
         for name, source in SOURCES.items()
     ]
     if as_json:
-        return _print_json({"data": str(data_home()), "corpora": rows})
+        return print_json({"data": str(data_home()), "corpora": rows})
     for row in rows:
         print(f"{row['name']:<12} {'here   ' if row['here'] else 'missing'} {row['about']} ({row['licence']})")
 
@@ -144,9 +99,9 @@ def corpus_describe(name: str, as_json: bool, **own: Any) -> None:
     """Count clips, labels, videos, speakers and hours by split."""
     from emoser_lib.corpora import describe, load_corpus
 
-    description = describe(load_corpus(name, **_own_folder(**own)))
+    description = describe(load_corpus(name, **own_folder(**own)))
     if as_json:
-        return _print_json(description)
+        return print_json(description)
     for split, counts in description.splits.items():
         labels = ", ".join(f"{x} {n}" for x, n in counts.labels.items()) or "no labels shown"
         known = {"videos": counts.videos, "speakers": counts.speakers, "hours": counts.hours}
@@ -168,11 +123,11 @@ def corpus_check(name: str, longest: float, as_json: bool, **own: Any) -> int:
     """
     from emoser_lib.corpora import check, load_corpus
 
-    loaded = load_corpus(name, **_own_folder(**own))
+    loaded = load_corpus(name, **own_folder(**own))
     findings = check(loaded, longest_seconds=longest)
     if as_json:
         listed = [asdict(finding) | {"fault": finding.kind.is_fault} for finding in findings]
-        _print_json({"name": loaded.name, "clips": len(loaded), "findings": listed})
+        print_json({"name": loaded.name, "clips": len(loaded), "findings": listed})
     else:
         for finding in findings:
             print(f"{finding.kind}: {finding.clip or loaded.name}: {finding.message}")
@@ -191,7 +146,7 @@ def corpus_fetch(name: str, as_json: bool) -> None:
 
     fetched = fetch(name)
     if as_json:
-        return _print_json(fetched)
+        return print_json(fetched)
     for file in fetched.files:
         print(f"{file.status}: {file.path}")
     if fetched.files:
@@ -209,10 +164,10 @@ def folds(name: str, scheme: str, as_json: bool, **own: Any) -> None:
     from emoser_lib.corpora import load_corpus
     from emoser_lib.experiments import folds as make_folds
 
-    loaded = load_corpus(name, **_own_folder(**own))
+    loaded = load_corpus(name, **own_folder(**own))
     made = make_folds(loaded, scheme)
     if as_json:
-        return _print_json({"folds": [list(fold.validation) for fold in made]})
+        return print_json({"folds": [list(fold.validation) for fold in made]})
     label_of = loaded.training().set_index("id")["label"]
     for fold in made:
         counts = label_of[list(fold.validation)].value_counts()
@@ -229,10 +184,10 @@ def score(file: Path, name: str, as_json: bool, **own: Any) -> None:
     from emoser_lib.corpora import load_corpus
     from emoser_lib.experiments import read_submission, score_submission
 
-    loaded = load_corpus(name, **_own_folder(**own))
+    loaded = load_corpus(name, **own_folder(**own))
     scored = score_submission(read_submission(file, loaded), loaded)
     if as_json:
-        return _print_json(scored)
+        return print_json(scored)
     for task, result in scored.model_dump().items():
         if result:
             low, high = result["ci_bootstrap_clip"]
@@ -293,7 +248,7 @@ def run_notebook(
     from emoser_lib.experiments.runner import run
 
     records = []
-    for planned in _planned(notebook, profile, only, parameter, _own_folder(**own)):
+    for planned in _planned(notebook, profile, only, parameter, own_folder(**own)):
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
         record, where = run(planned, runs, timeout)
         records.append(record)
@@ -301,7 +256,7 @@ def run_notebook(
         if record.error:
             print(f"emoser: {planned.chapter}: {record.error}", file=sys.stderr)
     if as_json:
-        _print_json([record.model_dump(mode="json") for record in records])
+        print_json([record.model_dump(mode="json") for record in records])
     return 0 if all(record.status == "ok" for record in records) else 1
 
 
@@ -327,12 +282,79 @@ def plan_runs(
 
     done = dry_run(runs, profile)
     if as_json:
-        _print_json(done)
+        print_json(done)
     else:
         print(describe(done))
     for sentence in done.refused:
         print(f"emoser: {sentence}", file=sys.stderr)
     return 1 if done.refused else 0
+
+
+@emoser.group(invoke_without_command=True)
+@click.pass_context
+def cache(context: click.Context) -> None:
+    """Frames of audio encoders, kept so that each clip is encoded once: list them (this) or delete them."""
+    if context.invoked_subcommand is None:
+        context.invoke(cache_size)
+
+
+@cache.command("size")
+@json_option
+def cache_size(as_json: bool) -> None:
+    """List what is kept, by encoder and layer."""
+    from emoser_lib.systems import feature_cache
+
+    kept = feature_cache.cache_size()
+    if as_json:
+        return print_json({"features": str(feature_cache.features_home()), "encoders": [asdict(one) for one in kept]})
+    for one in kept:
+        used = datetime.fromtimestamp(one.last_used).date()
+        what = f"{one.title}, layer {one.layer}, last used {used} ({one.key})"
+        print(f"{one.bytes / 1e6:9.1f} MB {one.entries:6} clips  {what}")
+    print(f"{sum(one.bytes for one in kept) / 1e6:9.1f} MB in {feature_cache.features_home()}")
+
+
+@cache.command("prune")
+@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Not used for so many days.")
+@click.option("--encoder", metavar="NAME", help="Of this encoder: its name, or the key that `size` shows.")
+@click.option("--all", "everything", is_flag=True, help="Of all encoders.")
+@json_option
+def cache_prune(older_than: float | None, encoder: str | None, everything: bool, as_json: bool) -> None:
+    """Delete frames; they are made again when they are needed."""
+    if everything == (older_than is not None or encoder is not None):
+        raise UsageError("say what to delete: --older-than DAYS, --encoder NAME, both, or --all.")
+    from emoser_lib.systems import feature_cache
+
+    freed = feature_cache.prune(older_than_days=older_than, encoder=encoder)
+    if as_json:
+        return print_json({"freed_bytes": freed})
+    print(f"{freed / 1e6:.1f} MB freed in {feature_cache.features_home()}")
+
+
+@emoser.group()
+def checkpoint() -> None:
+    """Checkpoints of language models and audio encoders."""
+
+
+@checkpoint.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option("--name", help="The known checkpoint it is to be, whose sha256 is pinned.")
+@click.option("--sha256", metavar="HEX", help="Of the source's weights, as their publisher states it.")
+@json_option
+def checkpoint_convert(source: Path, dest: Path, name: str | None, sha256: str | None, as_json: bool) -> None:
+    """Write an encoder's .bin or .pt as safetensors, once; nothing in it is executed.
+
+    SOURCE: the weights, with their configuration beside them, or the folder of both. DEST: a new folder.
+    """
+    from emoser_lib.systems.convert import convert_checkpoint
+
+    done = convert_checkpoint(source, dest, name=name, sha256=sha256)
+    if as_json:
+        return print_json(asdict(done) | {"folder": str(done.folder)})
+    print(f"{done.folder}: {done.tensors} tensors, sha256 {done.sha256}")
+    if done.left_out:
+        print(f"left out, of the pre-training only: {len(done.left_out)} tensors, such as {done.left_out[0]}")
 
 
 @emoser.command()

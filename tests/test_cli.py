@@ -54,6 +54,11 @@ def answered(*arguments: str, **environment: str) -> object:
         ("greater than or equal to 0", ["run", "notebooks/03-classical.ipynb", "-p", "seed", "-1"]),
         ("no baseline 'svm'", ["run", "notebooks/03-classical.ipynb", "-p", "baselines", "[svm]"]),
         ("there is no profile 'big'", ["run", "notebooks/03-classical.ipynb", "--profile", "big"]),
+        ("say what to delete", ["cache", "prune"]),
+        ("say what to delete", ["cache", "prune", "--all", "--encoder", "openai/whisper-base"]),
+        ("is not in the range", ["cache", "prune", "--older-than", "-1"]),
+        ("nothing is cached of encoder 'nosuch'", ["cache", "prune", "--encoder", "nosuch"]),
+        ("nosuch is not there: name one", ["checkpoint", "convert", "nosuch", "new"]),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(
@@ -173,3 +178,57 @@ def test_an_own_test_split_can_be_scored(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("id,task_1\na,joy\nb,anger\n")
     scored = answered("score", str(tmp_path / "results.csv"), "--corpus", "folder", "--root", str(tmp_path))
     assert scored["task_1"]["macro_f1"] == 1
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> dict[str, str]:
+    """A cache with two clips of one encoder, and the environment that finds it."""
+    folder = tmp_path / "cache/features/0123456789abcdef"
+    (folder / "aa").mkdir(parents=True)
+    (folder / "encoder.json").write_text('{"encoder": "tiny (random)", "name": "own/tiny", "layer": 4}')
+    for clip in ("a", "b"):
+        (folder / "aa" / f"{clip}.safetensors").write_bytes(b"x" * 500_000)
+    return {"EMOSER_CACHE": str(tmp_path / "cache")}
+
+
+def test_cache_shows_its_size(filled: dict[str, str]) -> None:
+    listed = answered("cache", "size", **filled)
+    assert listed["features"] == f"{filled['EMOSER_CACHE']}/features"
+    [one] = listed["encoders"]
+    assert (one["title"], one["layer"], one["entries"], one["bytes"]) == ("tiny (random)", 4, 2, 1_000_000)
+    done = emoser("cache", **filled)
+    assert "1.0 MB      2 clips  tiny (random), layer 4, last used" in done.stdout
+    assert f"1.0 MB in {filled['EMOSER_CACHE']}/features" in done.stdout
+
+
+def test_cache_is_pruned(filled: dict[str, str]) -> None:
+    assert answered("cache", "prune", "--older-than", "1", **filled) == {"freed_bytes": 0}
+    refused(2, "did you mean 'own/tiny'", "cache", "prune", "--encoder", "own/tyni", **filled)
+    done = emoser("cache", "prune", "--encoder", "own/tiny", **filled)
+    assert done.stdout == f"1.0 MB freed in {filled['EMOSER_CACHE']}/features\n"
+    assert answered("cache", "size", **filled)["encoders"] == []
+    assert answered("cache", "prune", "--all", **filled) == {"freed_bytes": 0}
+
+
+def test_a_checkpoint_is_converted_once(tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    source = tmp_path / "source"
+    config = Wav2Vec2Config(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=1,
+    )  # fmt: skip
+    Wav2Vec2FeatureExtractor().save_pretrained(source)
+    config.save_pretrained(source)
+    torch.save(Wav2Vec2Model(config).state_dict(), source / "pytorch_model.bin")
+    right = sha256((source / "pytorch_model.bin").read_bytes()).hexdigest()
+    convert = ["checkpoint", "convert", str(source), str(tmp_path / "dest")]
+    refused(2, "no sha256 is pinned for pytorch_model.bin", *convert)
+    refused(1, f"has the sha256 {right}, not {'0' * 64}", *convert, "--sha256", "0" * 64)
+    done = answered(*convert, "--sha256", right)
+    assert done["source_sha256"] == right
+    assert (tmp_path / "dest/model.safetensors").is_file()
+    refused(2, "is a whole checkpoint already", *convert, "--sha256", right)

@@ -4,6 +4,7 @@ The runner (`runner`, `profiles`, `parameters`) is not handed on here: chapters 
 slow to import.
 """
 
+from emoser_lib.experiments.audio_settings import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
 from emoser_lib.experiments.evaluation import evaluation_folds, predict_by_folds
 from emoser_lib.experiments.folds import SCHEMES, Fold, folds
 from emoser_lib.experiments.intervals import (
@@ -21,22 +22,31 @@ from emoser_lib.experiments.settings import (
     GemmaZeroShotSettings,
     ScoringSettings,
 )
-from emoser_lib.experiments.submission import read_submission, score_submission, write_submission
+from emoser_lib.experiments.submission import (
+    merge_submissions,
+    read_submission,
+    score_submission,
+    write_submission,
+)
 
 __all__ = [
     "SCHEMES",
     "ClassicalSettings",
     "CorpusSettings",
+    "EmosllmSettings",
+    "Emotion2vecGemmaSettings",
     "Fold",
     "GemmaLoraSettings",
     "GemmaZeroShotSettings",
     "Record",
     "ScoringSettings",
+    "WhisperGemmaSettings",
     "approximate_randomisation",
     "bootstrap_interval",
     "evaluation_folds",
     "folds",
     "macro_f1_from_confusion",
+    "merge_submissions",
     "paired_bootstrap",
     "paper_interval",
     "predict_by_folds",

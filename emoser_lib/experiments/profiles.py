@@ -12,8 +12,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.experiments.chapters import CHAPTERS
 from emoser_lib.experiments.parameters import parameters_of, read_notebook, resolve
-from emoser_lib.experiments.settings import CHAPTERS
 
 PROFILE_SHAPE = TypeAdapter(dict[str, dict[str, dict[str, Any] | None] | None])
 """Notebook -> run -> values."""

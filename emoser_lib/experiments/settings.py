@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from emoser_lib.corpora import SOURCES, Corpus, absolute, check_options, load_corpus
 from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.experiments.folds import N_FOLDS, SCHEMES
+from emoser_lib.systems.catalogue import Kind
 from emoser_lib.systems.checkpoints import local_checkpoint
 from emoser_lib.systems.classical import BASELINES
 from emoser_lib.systems.prompts import CHATS, PROMPTS
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from emoser_lib.experiments.training import TextSystem
 
 
-def _one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:
+def one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:
+    """A validator for names: refuses others, with the nearest known one."""
+
     def check(name: str) -> str:
         if name not in known:
             raise ValueError(
@@ -30,18 +33,19 @@ def _one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:
     return AfterValidator(check)
 
 
-def _known_checkpoint(name: str) -> str:
+def known_checkpoint(name: str, kind: Kind = "llm") -> str:
+    """A validator for checkpoints: one that is here must be whole, one that is not is downloaded when it is loaded."""
     try:
-        local_checkpoint(name)
+        local_checkpoint(name, kind)
     except UsageError as error:
         raise ValueError(str(error).rstrip(".")) from None
     return name
 
 
-CorpusName = Annotated[str, _one_of(SOURCES, "corpus")]
-SchemeName = Annotated[str, _one_of(SCHEMES, "fold scheme")]
-BaselineName = Annotated[str, _one_of(BASELINES, "baseline")]
-CheckpointName = Annotated[str, AfterValidator(_known_checkpoint)]
+CorpusName = Annotated[str, one_of(SOURCES, "corpus")]
+SchemeName = Annotated[str, one_of(SCHEMES, "fold scheme")]
+BaselineName = Annotated[str, one_of(BASELINES, "baseline")]
+CheckpointName = Annotated[str, AfterValidator(lambda name: known_checkpoint(name))]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -130,9 +134,9 @@ class TextSettings(Settings):
     llm: CheckpointName
     """A name or a folder; one that is here must be whole, one that is not is downloaded when it is loaded."""
     dtype: Literal["float32", "bfloat16", "float16"]
-    prompt: Annotated[str, _one_of(PROMPTS, "prompt")]
-    chat: Annotated[str, _one_of(CHATS, "chat format")]
-    words: Annotated[str, _one_of(WORDS, "word set")]
+    prompt: Annotated[str, one_of(PROMPTS, "prompt")]
+    chat: Annotated[str, one_of(CHATS, "chat format")]
+    words: Annotated[str, one_of(WORDS, "word set")]
     resamples: int = Field(ge=100, le=100_000)
 
 
@@ -141,7 +145,7 @@ class GemmaZeroShotSettings(TextSettings):
 
     split: Literal["test", "train"]
     calibrate: bool
-    variants: list[Annotated[str, _one_of(PROMPTS, "prompt")]]
+    variants: list[Annotated[str, one_of(PROMPTS, "prompt")]]
     """Prompts that are compared; none named: none are."""
     batch_size: int = Field(ge=1, le=1024)
     max_new_tokens: int = Field(ge=1, le=256)
@@ -206,10 +210,11 @@ class GemmaLoraSettings(TextSettings):
         """The system that the parameters declare; by default with the first rank and alpha."""
         # peft and the Trainer take seconds to import, and the command checks parameters without them.
         from emoser_lib.experiments.training import TextSystem
-        from emoser_lib.systems.lora import Lora, Training
+        from emoser_lib.systems.fitting import Training
+        from emoser_lib.systems.lora import Lora
 
         given = self.model_dump()
-        training = {field.name: given[field.name] for field in fields(Training)}
+        training = {field.name: given[field.name] for field in fields(Training) if field.name in given}
         lora = {"rank": rank or self.ranks[0], "alpha": alpha or self.alphas[0]}
         return TextSystem(
             **{name: given[name] for name in ("prompt", "chat", "words", "end")},
@@ -220,10 +225,3 @@ class GemmaLoraSettings(TextSettings):
     def grid(self) -> "list[TextSystem]":
         """One system a pair of rank and alpha."""
         return [self.system(rank, alpha) for rank in self.ranks for alpha in self.alphas]
-
-
-CHAPTERS: dict[str, type[Settings]] = {
-    s.__name__: s
-    for s in (CorpusSettings, ScoringSettings, ClassicalSettings, GemmaZeroShotSettings, GemmaLoraSettings)
-}
-"""By the name in a notebook's metadata, ``emoser.settings``."""

@@ -1,41 +1,28 @@
-"""Fine-tune a text system on one cut of a corpus: a *cell* of a grid, kept on disk as soon as it is done."""
+"""Fine-tune a text system on cuts of a corpus, each a cell (`cells`)."""
 
-import ast
-import hashlib
-import inspect
-import json
-import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Self
+from typing import Self
 
-import filelock
 import numpy as np
 import pandas as pd
-import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from sklearn.model_selection import train_test_split
 
-from emoser_lib.corpora import Corpus, cache_home
-from emoser_lib.errors import DataError, UsageError
+from emoser_lib.corpora import Corpus
+from emoser_lib.errors import UsageError
+from emoser_lib.experiments.cells import Cell, kept_cell
 from emoser_lib.experiments.folds import Fold, folds
-from emoser_lib.experiments.records import commit, now, write_whole
-from emoser_lib.systems import label_logits, lora, packing, prefix_cache
+from emoser_lib.systems import fitting, label_logits, lora, packing, prefix_cache
 from emoser_lib.systems.checkpoints import LLM
-from emoser_lib.systems.lora import Examples, Lora, Training, adapted, fine_tune
+from emoser_lib.systems.fitting import Trained, Training, fit
+from emoser_lib.systems.lora import Examples, LabelTask, Lora, adapted
 from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.prompts import prompt_named
 from emoser_lib.systems.verbaliser import Verbaliser, words_for
 
-TRAINING_CODE = (packing, label_logits, prefix_cache, lora)
+TRAINING_CODE = (packing, label_logits, prefix_cache, fitting, lora)
 """A change in what these modules do makes another cell; a change in their comments and docstrings does not."""
-
-TRAINING_PACKAGES = ("torch", "transformers", "peft")
 
 
 @dataclass(frozen=True)
@@ -67,50 +54,10 @@ class TextSystem:
         return replace(self, lora=replace(self.lora, rank=rank, alpha=alpha))
 
 
-class Cell(BaseModel):
-    """One finished training: what it said about the clips held out, after each epoch.
-
-    Attributes:
-        key: hash of everything the result depends on.
-        ids: of the held-out clips.
-        labels: in the order of the scores.
-        epochs: log-probability of each label's word, [epochs][clips][labels].
-        log: loss, learning rate and gradient norm along the steps.
-        trainable: trained parameters.
-        steps: run in the last go; fewer than all where a stopped training was gone on with.
-        seconds: of the last go.
-        threads, commit, date: how and when.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key: str
-    ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    epochs: tuple[tuple[tuple[float, ...], ...], ...]
-    log: tuple[dict[str, float], ...]
-    trainable: int
-    steps: int
-    seconds: float
-    threads: int
-    commit: str | None
-    date: str
-
-    def scores(self, epoch: int = -1) -> pd.DataFrame:
-        """Log-probabilities of one epoch, the last by default: one row a clip, one column a label."""
-        return pd.DataFrame(self.epochs[epoch], index=pd.Index(self.ids, name="id"), columns=list(self.labels))
-
-    def predicted(self, epoch: int = -1) -> pd.Series:
-        """The label whose word is most probable, by clip id."""
-        return self.scores(epoch).idxmax(axis=1).rename("predicted")
-
-
 def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Path | None = None) -> Cell:
-    """Train on a cut's training part, score its validation part. A finished cell is read from disk.
+    """Train on a cut's training part, score its validation part. A finished cell is read from disk (`cells.kept_cell`).
 
-    Each cell has a folder ``<key>`` below ``home``: checkpoints while it runs, ``cell.json`` when it is done. A
-    training that was stopped, even killed, goes on from its last checkpoint to the same result. Of two processes
-    that want the same cell one waits.
+    A training that was stopped, even killed, goes on from its last checkpoint to the same result.
 
     Args:
         llm: from `load_llm`.
@@ -124,32 +71,25 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
         DataError: the loss is not finite, or ``cell.json`` is damaged.
     """
     examples, held_out, verbaliser = encode_cut(llm, system, corpus, cut)
-    key = _key(llm, system, cut, examples, held_out, verbaliser)
-    folder = (home or cache_home() / "runs") / key
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock"):
-        if (folder / "cell.json").is_file():
-            return _read(folder / "cell.json")
-        started = time.monotonic()
+    # Token ids stand for prompt, chat format, words, corpus and tokenizer, however these were made.
+    identity = {
+        "weights": llm.sha256,
+        "dtype": str(llm.model.dtype),
+        "lora": asdict(system.lora),
+        "training": asdict(system.training),
+        "examples": asdict(examples),
+        "held_out": [cut.validation, asdict(held_out)],
+        "words": [verbaliser.labels, verbaliser.ids],
+    }
+
+    def run(folder: Path) -> Trained:
         with adapted(llm.model, system.lora, system.training.seed) as model:
-            trained = fine_tune(model, examples, held_out, verbaliser.ids, system.training, folder / "training")
+            task = LabelTask(model, examples, held_out, verbaliser.ids)
+            trained = fit(task, system.training, folder / "training")
             model.save_pretrained(str(folder / "adapter"))
-        cell = Cell(
-            key=key,
-            ids=cut.validation,
-            labels=verbaliser.labels,
-            epochs=trained.scores.astype(float).round(6).tolist(),
-            log=tuple(trained.log),
-            trainable=trained.trainable,
-            steps=trained.steps,
-            seconds=round(time.monotonic() - started, 1),
-            threads=torch.get_num_threads(),
-            commit=commit(),
-            date=now(),
-        )
-        write_whole(folder / "cell.json", cell.model_dump_json() + "\n")
-        shutil.rmtree(folder / "training")
-    return cell
+        return trained
+
+    return kept_cell(identity, TRAINING_CODE, cut.validation, verbaliser.labels, run, home)
 
 
 def train_grid(
@@ -223,40 +163,3 @@ def fewer_clips(corpus: Corpus, cut: Fold, clips: int, seed: int = 0) -> Fold:
     kept, _ = train_test_split(np.array(cut.train), train_size=clips, stratify=strata, random_state=seed)
     chosen = set(kept)
     return replace(cut, train=tuple(clip for clip in cut.train if clip in chosen))
-
-
-def _key(
-    llm: LLM, system: TextSystem, cut: Fold, examples: Examples, held_out: Examples, verbaliser: Verbaliser
-) -> str:
-    # Token ids stand for prompt, chat format, words, corpus and tokenizer, however these were made.
-    parts: dict[str, Any] = {
-        "weights": llm.sha256,
-        "dtype": str(llm.model.dtype),
-        "lora": asdict(system.lora),
-        "training": asdict(system.training),
-        "examples": asdict(examples),
-        "held_out": [cut.validation, asdict(held_out)],
-        "words": [verbaliser.labels, verbaliser.ids],
-        "code": [_without_comments(module) for module in TRAINING_CODE],
-        "versions": [metadata.version(name) for name in TRAINING_PACKAGES],
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@cache
-def _without_comments(module: ModuleType) -> str:
-    tree = ast.parse(inspect.getsource(module))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):  # a docstring is an expression that is only a text
-            node.body = [  # type: ignore[attr-defined]
-                line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-            ]
-    return ast.dump(tree)
-
-
-def _read(path: Path) -> Cell:
-    try:
-        return Cell.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError):
-        raise DataError(f"{path} is damaged: delete it, the cell is then trained again.") from None

@@ -1,4 +1,4 @@
-"""Language models by name: where their files are, whether they are whole, and how they are loaded.
+"""Language models and audio encoders by name: where their files are, whether they are whole, and how they are loaded.
 
 A checkpoint is looked for in the package, then in ``$EMOSER_MODELS/<org>--<name>``, then on the Hugging Face hub at a
 pinned revision. Only safetensors are read, and no code that comes with a checkpoint is ever run.
@@ -7,117 +7,27 @@ pinned revision. Only safetensors are read, and no code that comes with a checkp
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.systems.catalogue import CHECKPOINTS, DEMO, DEMO_ENCODERS, PROVENANCE, Kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DEMO = "emoser/demo-gemma"
-DEMO_FOLDER = Path(__file__).parent / "demo_models" / "demo-gemma"
+SHIPPED = Path(__file__).parent / "demo_models"
+DEMO_FOLDER = SHIPPED / "demo-gemma"
 FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
 """What is downloaded: never ``*.bin`` or ``*.py``."""
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-@dataclass(frozen=True)
-class CheckpointFacts:
-    """What is known about a checkpoint before any of its files is here.
-
-    Attributes:
-        licence: short name of its licence.
-        note: what was made of it: "base" or "instruction-tuned".
-        gated: whether its licence must be accepted on the hub before a download.
-        revision: the commit on the hub that is downloaded; ``None``: it is not there.
-        dtype: in which the hub stores the weights.
-        architecture: its configuration as far as it decides sizes, ``model_type`` included; empty where it is shipped.
-    """
-
-    licence: str
-    note: str
-    gated: bool = False
-    revision: str | None = None
-    dtype: str = "bfloat16"
-    architecture: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-def _architecture(
-    model_type: str, vocabulary: int, width: int, layers: int, heads: tuple[int, int, int], mlp: int
-) -> Mapping[str, Any]:
-    """``heads``: of queries, of keys and values, and their width. All of these tie their embeddings."""
-    return MappingProxyType(
-        {
-            "model_type": model_type,
-            "vocab_size": vocabulary,
-            "hidden_size": width,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads[0],
-            "num_key_value_heads": heads[1],
-            "head_dim": heads[2],
-            "intermediate_size": mlp,
-            "tie_word_embeddings": True,
-        }
-    )
-
-
-GEMMA_2B = _architecture("gemma", 256_000, 2048, 18, (8, 1, 256), 16_384)
-GEMMA_LICENCE = "Gemma terms of use"
-
-CHECKPOINTS: Mapping[str, CheckpointFacts] = MappingProxyType(
-    {
-        DEMO: CheckpointFacts("MIT", "trained by a script of this project", dtype="float16"),
-        "google/gemma-1.1-2b-it": CheckpointFacts(
-            GEMMA_LICENCE,
-            "instruction-tuned",
-            gated=True,
-            revision="d750f5eceb83e978c09e2b3597c2a8784e381022",
-            architecture=GEMMA_2B,
-        ),
-        "google/gemma-2b": CheckpointFacts(
-            GEMMA_LICENCE,
-            "base",
-            gated=True,
-            revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
-            architecture=GEMMA_2B,
-        ),
-        "google/gemma-3-270m": CheckpointFacts(
-            GEMMA_LICENCE,
-            "base",
-            gated=True,
-            revision="9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1",
-            architecture=_architecture("gemma3_text", 262_144, 640, 18, (4, 1, 256), 2048),
-        ),
-        "HuggingFaceTB/SmolLM2-135M-Instruct": CheckpointFacts(
-            "Apache-2.0",
-            "instruction-tuned",
-            revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
-            architecture=_architecture("llama", 49_152, 576, 30, (9, 3, 64), 1536),
-        ),
-        "meta-llama/Llama-3.2-3B-Instruct": CheckpointFacts(
-            "Llama 3.2 Community License",
-            "instruction-tuned",
-            gated=True,
-            revision="0cb88a4f764b7a12671c53f0838cd831a0843b95",
-            architecture=_architecture("llama", 128_256, 3072, 28, (24, 8, 128), 8192),
-        ),
-    }
-)
-"""By the name on the hub. Each revision is the one that public experiments pin or have in their caches."""
-
-PROVENANCE: Mapping[str, str] = MappingProxyType(
-    {
-        "cf4e538230192cf987f7ff033d906fd151bbfef797688e662d8214ea3115bf04": "de-quantised from Q4_K_M",
-        "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd": "de-quantised from Q4_1",
-    }
-)
-"""`weights_sha256` -> what was done to these very bytes. A checkpoint with other bytes is another model."""
+ENCODER_TYPES = ("whisper", "wavlm", "wav2vec2", "emotion2vec")
+"""``model_type`` of the audio encoders."""
+KINDS: dict[Kind, str] = {"llm": "a language model", "encoder": "an audio encoder"}
 
 
 @dataclass(frozen=True)
@@ -150,14 +60,15 @@ def models_home() -> Path:
     return absolute(os.environ.get("EMOSER_MODELS") or cache_home() / "models")
 
 
-def local_checkpoint(name: str) -> Path | None:
+def local_checkpoint(name: str, kind: Kind = "llm") -> Path | None:
     """The folder of a checkpoint that is here already, ``None`` if it would have to be downloaded.
 
     Args:
         name: "emoser/demo-gemma", a name on the hub, or the absolute path of a folder of your own.
+        kind: what it is to be.
 
     Raises:
-        UsageError: there is no checkpoint of this name.
+        UsageError: there is no checkpoint of this name, or it is of the other kind.
         DataError: its folder is here but not whole.
 
     >>> local_checkpoint("google/gemma-1.1-2B-it")
@@ -165,64 +76,100 @@ def local_checkpoint(name: str) -> Path | None:
     emoser_lib.errors.UsageError: there is no checkpoint 'google/gemma-1.1-2B-it' (did you mean
     'google/gemma-1.1-2b-it'?): known are emoser/demo-gemma, ...
     """
-    folder = _folder_of(name)
+    folder = _folder_of(name, kind)
     if folder.is_dir():
-        return check_folder(folder)
+        check_folder(folder)
+        if kind_of(folder) != kind:
+            raise UsageError(f"checkpoint '{name}' is not {KINDS[kind]}: {known(kind)}.")
+        return folder
     if name not in CHECKPOINTS:
         raise UsageError(
-            f"there is no checkpoint '{name}'{did_you_mean(name, list(CHECKPOINTS))}: known are "
-            f"{', '.join(CHECKPOINTS)}, and any whole folder at {models_home()}/<org>--<name> or at an absolute path."
+            f"there is no checkpoint '{name}'{did_you_mean(name, names(kind))}: {known(kind)}, and any whole folder at "
+            f"{models_home()}/<org>--<name> or at an absolute path."
         )
-    if CHECKPOINTS[name].revision is None:
+    if CHECKPOINTS[name].kind != kind:
+        raise UsageError(f"checkpoint '{name}' is not {KINDS[kind]}: {known(kind)}.")
+    if name in (DEMO, *DEMO_ENCODERS):
         raise DataError(f"checkpoint {name} is not at {folder}: put its folder there.")
     return _from_hub(name, local_files_only=True)
 
 
-def find_checkpoint(name: str) -> Path:
+def names(kind: Kind) -> list[str]:
+    """The known checkpoints of one kind."""
+    return [name for name, facts in CHECKPOINTS.items() if facts.kind == kind]
+
+
+def known(kind: Kind) -> str:
+    """The known checkpoints of one kind, for an error's way out."""
+    return f"known are {', '.join(names(kind))}"
+
+
+def find_checkpoint(name: str, kind: Kind = "llm") -> Path:
     """The folder of a checkpoint, downloaded from the Hugging Face hub at its pinned revision if it is not here.
 
     Args:
         name: "emoser/demo-gemma", a name on the hub, or the absolute path of a folder of your own.
+        kind: what it is to be.
 
     Raises:
-        UsageError: there is no checkpoint of this name.
+        UsageError: there is no checkpoint of this name, or it is of the other kind.
         DataError: its folder is not whole, its licence was not accepted, or the hub cannot be reached.
     """
-    folder = local_checkpoint(name) or _from_hub(name, local_files_only=False)
+    folder = local_checkpoint(name, kind) or _from_hub(name, local_files_only=False)
     assert folder is not None
     return folder
 
 
-def _folder_of(name: str) -> Path:
+def _folder_of(name: str, kind: Kind) -> Path:
     """Where a checkpoint of this name is put by hand."""
-    if name == DEMO:
-        return DEMO_FOLDER
+    organisation, slash, model = name.partition("/")
+    if name in (DEMO, *DEMO_ENCODERS):
+        return SHIPPED / model
     if name.startswith("~") or Path(name).is_absolute():
         folder = absolute(name)
         if not folder.is_dir():
-            raise UsageError(f"llm '{name}' is not a folder: name one that holds a checkpoint.")
+            raise UsageError(f"{kind} '{name}' is not a folder: name one that holds a checkpoint.")
         return folder
-    organisation, slash, model = name.partition("/")
     if not (organisation and slash and model) or "/" in model or organisation.strip(".") == "":
-        hint = did_you_mean(name, list(CHECKPOINTS))
-        raise UsageError(
-            f"llm '{name}' is neither of the form org/name nor an absolute path{hint}: known are "
-            f"{', '.join(CHECKPOINTS)}."
-        )
+        hint = did_you_mean(name, names(kind))
+        raise UsageError(f"{kind} '{name}' is neither of the form org/name nor an absolute path{hint}: {known(kind)}.")
     return models_home() / f"{organisation}--{model}"
 
 
+def configuration_of(folder: Path) -> dict[str, Any]:
+    """A checkpoint's config.json.
+
+    Raises:
+        DataError: it is not there, or not JSON.
+    """
+    path = folder / "config.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(
+            f"checkpoint {folder} is not whole, config.json is not there: copy or download the whole checkpoint again."
+        ) from None
+    except (ValueError, TypeError):
+        raise DataError(f"{path} is not JSON: copy or download the file again.") from None
+
+
+def kind_of(folder: Path) -> Kind:
+    """Whether a folder's checkpoint is a language model or an audio encoder."""
+    return "encoder" if configuration_of(folder).get("model_type") in ENCODER_TYPES else "llm"
+
+
 def check_folder(folder: Path) -> Path:
-    """Return the folder if it holds a whole checkpoint: configuration, tokenizer and weights.
+    """Return the folder if it holds a whole checkpoint: configuration, tokenizer or feature extractor, and weights.
 
     Raises:
         DataError: something is not there, is cut short, or is not safetensors.
     """
     get_it = "copy or download the whole checkpoint again"
-    if not (folder / "config.json").is_file():
-        raise DataError(f"checkpoint {folder} is not whole, config.json is not there: {get_it}.")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise DataError(f"checkpoint {folder} is not whole, tokenizer.json is not there: {get_it}.")
+    needed: tuple[str, ...] = ("tokenizer.json", "tokenizer.model")
+    if kind_of(folder) == "encoder":  # emotion2vec's configuration says all there is to say of its input
+        needed = ("preprocessor_config.json",) if configuration_of(folder)["model_type"] != "emotion2vec" else ()
+    if needed and not any((folder / name).is_file() for name in needed):
+        raise DataError(f"checkpoint {folder} is not whole, {needed[0]} is not there: {get_it}.")
     for path in weights_files(folder):
         if not path.is_file():
             raise DataError(f"checkpoint {folder} is not whole, {path.name} is not there: {get_it}.")
@@ -267,6 +214,13 @@ def _from_hub(name: str, local_files_only: bool) -> Path | None:
 
     facts = CHECKPOINTS[name]
     here = models_home() / name.replace("/", "--")
+    if facts.revision is None:  # the hub has it as a pickle only, which is not read here
+        if local_files_only:
+            return None
+        raise DataError(
+            f"checkpoint {name} is not at {here}: download it by hand and make that folder with "
+            "`emoser checkpoint convert`."
+        )
     try:
         path = snapshot_download(
             name, revision=facts.revision, allow_patterns=list(FILES), local_files_only=local_files_only
@@ -327,42 +281,81 @@ def load_llm(name: str, *, device: str = "auto", dtype: str = "float32") -> LLM:
         UsageError: there is no such checkpoint, device or dtype.
         DataError: the checkpoint is not whole or cannot be had.
     """
-    if dtype not in DTYPES:
-        raise UsageError(f"there is no dtype '{dtype}'{did_you_mean(dtype, list(DTYPES))}: use {', '.join(DTYPES)}.")
     folder = find_checkpoint(name)
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if device not in ("cpu", *gpus, *(["cuda"] if gpus else [])):
-        raise UsageError(f"there is no device '{device}' on this machine: use cpu (`emoser doctor` says more).")
-    with _quiet():
-        try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=getattr(torch, dtype),
-                attn_implementation="sdpa",
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, RuntimeError) as error:
-            said = " ".join(str(error).split())[:200].rstrip(".")
-            raise DataError(f"checkpoint {folder} cannot be loaded ({said}): download the whole of it again.") from None
-    model, loading = loaded
+    model = load_weights(AutoModelForCausalLM, folder, device, dtype)
+    with _quiet(), _told(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    sha256 = weights_sha256(folder)
+    return LLM(name, model, tokenizer, sha256, note_of(name, sha256))
+
+
+def load_weights(auto: Any, folder: Path, device: str, dtype: str) -> Any:
+    """A model of transformers with the weights in a checkpoint's folder, in eval mode.
+
+    Args:
+        auto: the class that makes it, such as ``AutoModelForCausalLM``.
+        folder: from `find_checkpoint`.
+        device, dtype: see `load_llm`.
+
+    Raises:
+        UsageError: there is no such device or dtype.
+        DataError: the files do not make a whole model.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise UsageError(f"there is no dtype '{dtype}'{did_you_mean(dtype, list(DTYPES))}: use {', '.join(DTYPES)}.")
+    device = existing_device(device)
+    with _quiet(), _told(folder):
+        model, loading = auto.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
     # transformers would go on with random numbers for tensors that the files lack.
     if lacking := sorted(loading["missing_keys"]):
         raise DataError(
             f"checkpoint {folder} lacks {len(lacking)} of the model's tensors, such as {lacking[0]}: "
             "download the whole of it again."
         )
-    sha256 = weights_sha256(folder)
+    return model.to(device).eval()
+
+
+def existing_device(device: str) -> str:
+    """The device that is meant; "auto" is the first GPU that torch sees, else the CPU.
+
+    Raises:
+        UsageError: this machine does not have it.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if device not in ("cpu", *gpus, *(["cuda"] if gpus else [])):
+        raise UsageError(f"there is no device '{device}' on this machine: use cpu (`emoser doctor` says more).")
+    return device
+
+
+def note_of(name: str, sha256: str) -> str:
+    """What kind of model these bytes are, such as "base, de-quantised from Q4_K_M"; empty where nothing is known."""
     notes = (CHECKPOINTS[name].note if name in CHECKPOINTS else "", PROVENANCE.get(sha256, ""))
-    return LLM(name, model.to(device).eval(), tokenizer, sha256, ", ".join(note for note in notes if note))
+    return ", ".join(note for note in notes if note)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What transformers says about a folder it cannot load, as one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200].rstrip(".")
+        raise DataError(f"checkpoint {folder} cannot be loaded ({said}): download the whole of it again.") from None
 
 
 @contextmanager

@@ -62,7 +62,9 @@ def batcher(model: "CausalLM") -> Callable[..., Batch]:
     return pack if can_pack(model) else plain_batch
 
 
-def label_logits(model: "CausalLM", batch: Batch, prefix: "Cache | None" = None) -> Tensor:
+def label_logits(
+    model: "CausalLM", batch: Batch, prefix: "Cache | None" = None, embeddings: Tensor | None = None
+) -> Tensor:
     """The logits where targets are predicted, [R, vocabulary], in the order of ``batch.labels.keep``.
 
     The model multiplies only these R hidden states with its vocabulary (``logits_to_keep`` of transformers), and
@@ -72,17 +74,19 @@ def label_logits(model: "CausalLM", batch: Batch, prefix: "Cache | None" = None)
         model: a causal language model of transformers, or a PeftModel around one.
         batch: on the model's device.
         prefix: for a packed batch, a cache that holds its prefix; only what follows is run, and added to the cache.
+        embeddings: float [rows, T, width], what the model is to read instead of the token ids' own embeddings.
     """
+    start = 0 if prefix is None or isinstance(batch, PlainBatch) else batch.prefix_length
+    read = {"input_ids": batch.input_ids[:, start:]} if embeddings is None else {"inputs_embeds": embeddings}
     if isinstance(batch, PlainBatch):
         return model(
-            input_ids=batch.input_ids,
+            **read,
             attention_mask=batch.attention_mask,
             logits_to_keep=batch.labels.keep,
             use_cache=False,
         ).logits
-    start = 0 if prefix is None else batch.prefix_length
     return model(
-        input_ids=batch.input_ids[:, start:],
+        **read,
         position_ids=batch.position_ids[:, start:],
         attention_mask=attention_masks(model, batch, start),
         logits_to_keep=batch.labels.keep[:, start:],
@@ -115,7 +119,7 @@ def attention_masks(model: "CausalLM", batch: PackedBatch, start: int = 0) -> Te
     return {kind: mask(windows[kind]) for kind in set(config.layer_types)}
 
 
-def label_loss(logits: Tensor, labels: Labels, num_items: Tensor | int | None = None) -> Tensor:
+def label_loss(logits: Tensor, labels: Labels, num_items: Tensor | float | None = None) -> Tensor:
     """Cross-entropy of the pieces of all targets.
 
     It is that of transformers with -100 everywhere but on the targets: the mean over all pieces of the batch, so a

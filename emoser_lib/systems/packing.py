@@ -18,7 +18,7 @@ from torch import Tensor
 from emoser_lib.errors import UsageError
 
 
-class _Movable:
+class Movable:
     """A frozen dataclass whose tensors go to a device together; accelerate calls ``to`` on what a collator returns."""
 
     def to(self, device: torch.device | str, **options: Any) -> Self:
@@ -29,7 +29,7 @@ class _Movable:
 
 
 @dataclass(frozen=True)
-class Labels(_Movable):
+class Labels(Movable):
     """Where the pieces of the targets are predicted.
 
     Args:
@@ -48,7 +48,7 @@ class Labels(_Movable):
 
 
 @dataclass(frozen=True)
-class PlainBatch(_Movable):
+class PlainBatch(Movable):
     """Whole prompts, one a row, padded on the right.
 
     Args:
@@ -63,7 +63,7 @@ class PlainBatch(_Movable):
 
 
 @dataclass(frozen=True)
-class PackedBatch(_Movable):
+class PackedBatch(Movable):
     """All clips in one sequence of T tokens, the prefix once and first.
 
     Args:

@@ -26,6 +26,15 @@ TURN = ("<start_of_turn>", "<end_of_turn>")
 MARK = "\ue000"
 """Stands for the transcription while the text around it is looked for: a character that no one uses."""
 
+AUDIO_TAG = "<audio>"
+"""Where a template takes the audio's frames."""
+
+AUDIO_MARK = "\ue001"
+"""Stands for the audio, as `MARK` for the transcription."""
+
+AUDIO = -1
+"""The token id of the audio's place in a prompt; an audio system puts one for each frame there."""
+
 DAY = "26 Jul 2024"
 """Llama 3's chat template writes the date: a fixed one (the template's own default), so that a run can be repeated."""
 
@@ -37,43 +46,49 @@ class PromptBatch:
     The prefix ends one token before the prompt's own text does, since that last token may join with the
     transcription (":" and "(" to ":("). So it is the same for all clips, whichever of them come together,
     as long as a piece of the tokenizer reaches no further back; where one does, the prefix is what these clips share.
+    The audio is a clip's own: the prefix ends before it.
 
     Attributes:
         prefix: token ids all clips begin with.
         rests: per clip, the token ids from there to the last one before the answer; never empty.
-        tail: the text between transcription and answer. `Verbaliser.build` takes it as ``after``.
+        tail: the text before the answer, from the transcription or the audio on. `Verbaliser.build` takes it as
+            ``after``.
         end: the token a finished answer ends with, empty where the tokenizer has none. `Verbaliser.build`
             takes it as ``end``.
+        leading: what stands between the tail and the word that answers. `Verbaliser.build` takes it as ``leading``.
     """
 
     prefix: list[int]
     rests: list[list[int]]
     tail: str
     end: str
+    leading: str = ""
 
     def __len__(self) -> int:
         return len(self.rests)
 
     def table(self, tokenizer: "PreTrainedTokenizerBase", clip: int = 0) -> pd.DataFrame:
-        """One clip's input token by token: id, piece, text, part (prefix or rest)."""
+        """One clip's input token by token: id, piece, text, part (prefix or rest); the audio's place is one row."""
         ids = self.prefix + self.rests[clip]
         part = ["prefix"] * len(self.prefix) + ["rest"] * len(self.rests[clip])
-        text = [tokenizer.decode([token]) for token in ids]
-        return pd.DataFrame({"id": ids, "piece": tokenizer.convert_ids_to_tokens(ids), "text": text, "part": part})
+        piece = [AUDIO_TAG if token == AUDIO else tokenizer.convert_ids_to_tokens(token) for token in ids]
+        text = [AUDIO_TAG if token == AUDIO else tokenizer.decode([token]) for token in ids]
+        return pd.DataFrame({"id": ids, "piece": piece, "text": text, "part": part})
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """An instruction with one place for the transcription.
+    """An instruction with one place for the transcription, or one for the audio, or both.
 
     Attributes:
-        template: the text, with the tag ``<transcription>`` once.
+        template: the text, with the tags ``<transcription>`` and ``<audio>``, each at most once.
         language: of the instruction, as ISO 639-1 code.
         words: the emotion words the template names, in its order.
         source: where it is from.
+        leading: what comes before the answer's word outside a chat: " " after "emotion =".
 
     Raises:
-        UsageError: the tag is missing or there twice.
+        UsageError: no tag is there, or one of them twice.
 
     >>> Prompt("Emotion of: <transcription>", "en", (), "our choice").render("{a} <transcription>")
     'Emotion of: {a} <transcription>'
@@ -83,10 +98,24 @@ class Prompt:
     language: str
     words: tuple[str, ...]
     source: str
+    leading: str = ""
 
     def __post_init__(self) -> None:
-        if self.template.count(TAG) != 1:
-            raise UsageError(f"The template {self.template!r} must have the tag {TAG} exactly once.")
+        counts = [self.template.count(tag) for tag in (TAG, AUDIO_TAG)]
+        if max(counts) != 1:
+            raise UsageError(
+                f"The template {self.template!r} must have the tag {TAG} or {AUDIO_TAG} or both, each exactly once."
+            )
+
+    @property
+    def hears(self) -> bool:
+        """Whether it has a place for the audio."""
+        return AUDIO_TAG in self.template
+
+    @property
+    def reads(self) -> bool:
+        """Whether it has a place for the transcription."""
+        return TAG in self.template
 
     def render(self, transcription: str) -> str:
         """The prompt's text for one clip. The transcription goes in as it is: nothing in it is looked at."""
@@ -112,23 +141,39 @@ class Prompt:
         """
         chat = chat_of(tokenizer, chat)
         newline = "\n" if chat == "plain" and self.template.endswith(TAG) else ""
-        mark = self.render(MARK) + newline
-        parts = _in_chat(tokenizer, [mark], chat)[0].split(MARK)
-        if len(parts) != 2:
-            raise UsageError(f"The chat template writes the prompt {len(parts) - 1} times, not once: use chat='plain'.")
-        head, tail = parts
+        mark = self.render(MARK).replace(AUDIO_TAG, AUDIO_MARK) + newline
+        around = _in_chat(tokenizer, [mark], chat)[0]
+        parts = around.split(MARK)
+        if len(parts) != 1 + self.reads or around.count(AUDIO_MARK) != self.hears:
+            times = len(parts) - 1 if self.reads else around.count(AUDIO_MARK)
+            raise UsageError(f"The chat template writes the prompt {times} times, not once: use chat='plain'.")
         control = _control_tokens(tokenizer, _in_chat(tokenizer, [MARK], chat)[0])
         # Case counts: Gemma has 6,000 control tokens, and ignoring case made this some 40 times slower.
-        found = re.compile("|".join(map(re.escape, control)) or "(?!)")
+        found = re.compile("|".join(map(re.escape, [*control, AUDIO_MARK])))
         clips = [mark.replace(MARK, found.sub(_break, text)) for text in ("", *transcriptions)]
-        texts = [head, *_in_chat(tokenizer, clips, chat)]
+        head = parts[0].split(AUDIO_MARK)[0]
         lead = _first_token(tokenizer, chat)
-        encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        stable, empty, *wholes = (lead + ids for ids in encoded)
+        texts = [head, *_in_chat(tokenizer, clips, chat)]
+        stable, empty, *wholes = (lead + ids for ids in _tokens(tokenizer, texts))
         _refuse_control(wholes, empty, set(control.values()) - {tokenizer.unk_token_id})
-        prefix = _shared([stable[:-1], *wholes])
+        ends_with_audio = AUDIO_MARK in parts[0] or not self.reads
+        prefix = _shared([stable if ends_with_audio else stable[:-1], *wholes])
         end = TURN[1] if chat == "gemma" else str(tokenizer.eos_token or "")
-        return PromptBatch(prefix, [ids[len(prefix) :] for ids in wholes], tail, end)
+        tail = parts[-1].split(AUDIO_MARK)[-1]
+        rests = [ids[len(prefix) :] for ids in wholes]
+        return PromptBatch(prefix, rests, tail, end, self.leading if chat == "plain" else "")
+
+
+def _tokens(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
+    """The ids of each text; the audio's place is `AUDIO`, and what is before and after it is tokenised apart."""
+    sides = [text.split(AUDIO_MARK) for text in texts]
+    ids = iter(tokenizer([side for of in sides for side in of], add_special_tokens=False)["input_ids"])
+    whole: list[list[int]] = []
+    for of in sides:
+        whole.append(list(next(ids)))
+        for _ in of[1:]:
+            whole[-1] += [AUDIO, *next(ids)]
+    return whole
 
 
 def chat_of(tokenizer: "PreTrainedTokenizerBase", chat: str = "auto") -> str:

@@ -18,7 +18,8 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import evaluation_folds, folds
 from emoser_lib.experiments.training import TextSystem, fewer_clips, train_cell, untrained
 from emoser_lib.systems.checkpoints import LLM, load_llm
-from emoser_lib.systems.lora import Lora, Training
+from emoser_lib.systems.fitting import Training
+from emoser_lib.systems.lora import Lora
 
 DEMO = load_corpus("demo")
 CUT = fewer_clips(DEMO, folds(DEMO)[0], 40)

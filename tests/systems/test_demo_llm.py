@@ -20,7 +20,8 @@ from emoser_lib.errors import DataError
 from emoser_lib.systems.answers import parse_answer
 from emoser_lib.systems.checkpoints import DEMO_FOLDER
 from emoser_lib.systems.label_logits import packing_refusal
-from emoser_lib.systems.lora import Examples, Lora, Training, adapted, fine_tune
+from emoser_lib.systems.fitting import Training, fit
+from emoser_lib.systems.lora import Examples, LabelTask, Lora, adapted
 from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.prompts import PROMPTS, chat_of
 from emoser_lib.systems.verbaliser import ADJECTIVES, NOUNS, WORDS, Verbaliser
@@ -156,7 +157,7 @@ def test_lora_beats_zero_shot_clearly(tokenizer, corpus, tmp_path):
     held_out = Examples(batch.prefix, batch.rests[len(train) :])
     training = Training(epochs=3, batch_size=16, learning_rate=5e-3)
     with adapted(model, Lora(rank=16, alpha=32)) as with_adapter:
-        trained = fine_tune(with_adapter, learn, held_out, verbaliser.ids, training, tmp_path)
+        trained = fit(LabelTask(with_adapter, learn, held_out, verbaliser.ids), training, tmp_path)
     assert macro_f1(corpus, [LABELS[best] for best in trained.scores[-1].argmax(axis=1)]) > 0.65
 
 

@@ -16,8 +16,9 @@ import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
 from emoser_lib.errors import DataError
+from emoser_lib.systems.fitting import Training, fit
 from emoser_lib.systems.label_logits import label_logits
-from emoser_lib.systems.lora import Examples, Lora, Training, adapted, add_lora, fine_tune
+from emoser_lib.systems.lora import Examples, LabelTask, Lora, adapted, add_lora
 from emoser_lib.systems.packing import pack
 
 PREFIX = [2, 3, 4, 5]
@@ -58,7 +59,7 @@ TOY = Training(epochs=4, learning_rate=3e-2)
 def train(folder: Path, training: Training = TOY, lora: Lora | None = None, **options: int) -> np.ndarray:
     learnt, held_out, _ = toy()
     with adapted(tiny_model(), lora or Lora(8, 16), training.seed) as model:
-        return fine_tune(model, learnt, held_out, WORDS, training, folder, **options).scores
+        return fit(LabelTask(model, learnt, held_out, WORDS), training, folder, **options).scores
 
 
 def test_the_adapter_is_equation_1() -> None:
@@ -97,7 +98,7 @@ def test_the_model_comes_back_as_it_was(tmp_path: Path) -> None:
     batch = pack(learnt.prefix, learnt.rests[:4])
     before = label_logits(model, batch)
     with pytest.raises(ZeroDivisionError), adapted(model, Lora(4, 8)) as with_adapter:
-        fine_tune(with_adapter, learnt, held_out, WORDS, replace(TOY, epochs=1), tmp_path)
+        fit(LabelTask(with_adapter, learnt, held_out, WORDS), replace(TOY, epochs=1), tmp_path)
         assert not torch.equal(label_logits(with_adapter, batch), before)
         raise ZeroDivisionError
     assert torch.equal(label_logits(model, batch), before)
@@ -177,9 +178,9 @@ def test_a_killed_training_goes_on_to_the_same_scores(tmp_path: Path) -> None:
 def test_the_log_goes_on_over_a_stop(tmp_path: Path) -> None:
     learnt, held_out, _ = toy()
     with adapted(tiny_model(), Lora(4, 8)) as model:
-        first = fine_tune(model, learnt, held_out, WORDS, TOY, tmp_path, save_steps=10)
+        first = fit(LabelTask(model, learnt, held_out, WORDS), TOY, tmp_path, save_steps=10)
     with adapted(tiny_model(), Lora(4, 8)) as model:
-        again = fine_tune(model, learnt, held_out, WORDS, TOY, tmp_path, save_steps=10)
+        again = fit(LabelTask(model, learnt, held_out, WORDS), TOY, tmp_path, save_steps=10)
     assert first.steps == 32
     assert again.steps < 5
     assert again.log == json.loads(json.dumps(first.log))

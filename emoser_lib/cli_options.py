@@ -1,0 +1,60 @@
+"""What several commands of `emoser` share: options, and how values become JSON."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from emoser_lib.errors import UsageError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def print_json(value: Any) -> None:
+    """Print a value or a model, never NaN."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for pair in given:
+        left, equals, right = (part.strip() for part in pair.partition("="))
+        if not equals or not left:
+            raise UsageError(f"{option} '{pair}' is not of the form name=value: write for example {option} {example}.")
+        if left in pairs:
+            raise UsageError(f"{option} names '{left}' twice: keep one of them.")
+        pairs[left] = right
+    return pairs
+
+
+def own_folder(root: str | None, table: str | None, column: Sequence[str], label: Sequence[str]) -> dict[str, Any]:
+    """What `own_folder_options` say, as options of `load_corpus`.
+
+    Raises:
+        UsageError: something is not of the form name=value, is there twice, or lacks its folder.
+    """
+    if root is None and (table or column or label):
+        raise UsageError("--table, --column and --label belong to a folder of your own: name it with --root DIR.")
+    options: dict[str, Any] = {
+        "root": root,
+        "table": table,
+        "columns": _pairs(column, "--column", "audio=file"),
+        "labels": _pairs(label, "--label", "Ira=anger"),
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+def own_folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that describe a user's own recordings (corpus 'folder')."""
+    for option in (
+        click.option("--label", multiple=True, metavar="THEIRS=OURS", help="Ira=anger; repeat it."),
+        click.option("--column", multiple=True, metavar="OURS=THEIRS", help="audio=file; repeat it."),
+        click.option("--table", help="Its table, relative to --root (default metadata.csv)."),
+        click.option("--root", help="Folder of your own recordings (corpus 'folder')."),
+    ):
+        command = option(command)
+    return command

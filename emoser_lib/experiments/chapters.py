@@ -1,0 +1,26 @@
+"""Which settings each chapter has."""
+
+from emoser_lib.experiments.audio_settings import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.settings import (
+    ClassicalSettings,
+    CorpusSettings,
+    GemmaLoraSettings,
+    GemmaZeroShotSettings,
+    ScoringSettings,
+    Settings,
+)
+
+CHAPTERS: dict[str, type[Settings]] = {
+    s.__name__: s
+    for s in (
+        CorpusSettings,
+        ScoringSettings,
+        ClassicalSettings,
+        GemmaZeroShotSettings,
+        GemmaLoraSettings,
+        WhisperGemmaSettings,
+        Emotion2vecGemmaSettings,
+        EmosllmSettings,
+    )
+}
+"""By the name in a notebook's metadata, ``emoser.settings``."""

@@ -1,0 +1,289 @@
+"""Train what a system leaves open, with the transformers Trainer: hyper-parameters, checkpoints, going on after a stop.
+
+What is trained is a `Task`: it knows its model, makes batches of clip numbers, and scores the clips held out.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from emoser_lib.errors import DataError
+
+WEIGHTS = "trained.safetensors"
+"""The trained parameters in a checkpoint; the frozen ones are in their own checkpoint."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a system is trained. Adam with a learning rate that falls to 0 in a straight line (seed 1, section 4.2).
+
+    Attributes:
+        epochs: 6 (seed 1, of Gemma).
+        batch_size: clips a step, 4 (seed 1).
+        learning_rate: at the start, 1e-4 (seed 1).
+        accumulation: steps whose gradients are summed up before an update; 1 (our choice).
+        warmup: share of the steps in which the learning rate rises; 0 (our choice).
+        weight_decay: 0, so Adam (seed 1) and AdamW are one.
+        betas: Adam's, .9 and .999 (its authors').
+        epsilon: Adam's, 1e-8 (its authors').
+        final_rate: what is left of the learning rate in the end, as a share of it; 0.
+        decay_epochs: epochs in which it falls; after them it stays. 0: all of them.
+        by_epoch: it falls once an epoch instead of at each step.
+        shuffle: draw the clips' order anew each epoch.
+        clip: largest norm of the gradient; 1 (our choice). 0: no clipping.
+        activation_checkpointing: compute activations twice instead of keeping them, for models that do not fit.
+        seed: of the first values, the order of the clips and the dropout.
+    """
+
+    epochs: int = 6
+    batch_size: int = 4
+    learning_rate: float = 1e-4
+    accumulation: int = 1
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    final_rate: float = 0.0
+    decay_epochs: int = 0
+    by_epoch: bool = False
+    shuffle: bool = True
+    clip: float = 1.0
+    activation_checkpointing: bool = False
+    seed: int = 0
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate before step ``step`` (from 0) of ``steps``, as a share of ``learning_rate``.
+
+        >>> [Training(epochs=2).rate(step, 4) for step in range(4)]
+        [1.0, 0.75, 0.5, 0.25]
+        >>> released = Training(epochs=8, final_rate=0.1, decay_epochs=5, by_epoch=True)
+        >>> [round(released.rate(step, 16), 2) for step in range(0, 16, 2)]
+        [1.0, 0.82, 0.64, 0.46, 0.28, 0.1, 0.1, 0.1]
+        """
+        warm = math.ceil(self.warmup * steps)
+        if step < warm:
+            return step / warm
+        falling = steps * (self.decay_epochs or self.epochs) / self.epochs - warm
+        gone = step - warm
+        if self.by_epoch:
+            gone -= gone % max(1, steps // self.epochs)
+        return 1 - (1 - self.final_rate) * min(1.0, gone / max(1, falling))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        scores: log-probability of each label, float32 [epochs, held-out clips, labels].
+        log: one entry each few steps: step, epoch, loss, learning_rate, grad_norm.
+        trainable: number of trained parameters.
+        steps: run here; fewer than all where a stopped training was gone on with.
+    """
+
+    scores: np.ndarray
+    log: list[dict[str, float]]
+    trainable: int
+    steps: int
+
+
+class Task(Protocol):
+    """What is trained, and on what."""
+
+    clips: int
+    """How many there are to learn from."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Its parameters that require gradients are trained and kept in checkpoints; the others are left alone."""
+
+    def batch(self, clips: Sequence[int]) -> Any:
+        """A batch of these clips, with a method ``to`` for the device."""
+
+    def items(self, batch: Any) -> float:
+        """How much the batch counts in the mean that the loss is: its label pieces, clips or their weights."""
+
+    def loss(self, batch: Any, items: float) -> Tensor:
+        """The sum of the batch's losses, divided by the items of all batches of one update."""
+
+    def scores(self) -> Tensor:
+        """Log-probabilities of the clips held out, [clips, labels], as the model stands."""
+
+
+class TaskTrainer(Trainer):
+    """The Trainer on a task. Its dataset is the clips' numbers; the collator looks them up."""
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, task: Task, args: TrainingArguments, training: Training | None = None) -> None:
+        self.task, self.training = task, training
+        super().__init__(task.model, args, self._collate, train_dataset=range(task.clips))
+
+    def _collate(self, clips: Sequence[int]) -> dict[str, Any]:
+        return {"batch": self.task.batch(clips)}
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """The batches of one update, and how much they count in all: what their loss is divided by."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, sum(self.task.items(inputs["batch"]) for inputs in batches)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | float | None = None,
+    ) -> Any:
+        """The task's."""
+        batch = inputs["batch"]
+        items = self.task.items(batch) if num_items_in_batch is None else float(num_items_in_batch)
+        loss = self.task.loss(batch, items)
+        return (loss, None) if return_outputs else loss
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """`Training.rate`; without a training, what the arguments ask for."""
+        training = self.training
+        if training is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            optimizer = optimizer or self.optimizer
+            assert optimizer is not None
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: training.rate(step, num_training_steps)
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        assert output_dir is not None
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_file(trained_parameters(self.task.model), Path(output_dir) / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_trained(self.task.model, Path(resume_from_checkpoint) / WEIGHTS)
+
+
+def trained_parameters(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the parameters that are trained, by name."""
+    named = model.named_parameters()
+    return {name: p.detach().cpu().clone().contiguous() for name, p in named if p.requires_grad}
+
+
+def load_trained(model: nn.Module, path: Path) -> None:
+    """Put trained parameters back into a model of the same shape.
+
+    Raises:
+        DataError: the file is not of this model.
+    """
+    stored = load_file(path)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if stored.keys() != trained.keys():
+        raise DataError(f"{path} holds the parameters of another system: delete it, it is then trained again.")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(stored[name])
+
+
+class _Score(TrainerCallback):
+    """After each epoch, score the held-out clips: before the Trainer's checkpoint of the same step is written."""
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        self.task, self.folder = task, folder
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
+        steps = math.ceil(state.max_steps / args.num_train_epochs)
+        if state.global_step % steps:
+            return
+        self.task.model.eval()
+        with torch.no_grad():
+            scores = self.task.scores()
+        np.save(self.folder / f"scores-{state.global_step // steps}.npy", scores.float().cpu().numpy())
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
+        loss = given["logs"].get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise DataError(f"the loss is {loss} at step {state.global_step}: use a smaller learning_rate.")
+
+
+def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> Trained:
+    """Train a task; after each epoch score the clips held out.
+
+    What is in ``folder`` of the same training that was stopped, even killed, is gone on from, with the same result
+    as in one go.
+
+    Args:
+        task: with its first values, drawn with the training's seed.
+        training: the hyper-parameters.
+        folder: for checkpoints; it belongs to this training alone.
+        save_steps: steps between two checkpoints (our choice).
+
+    Raises:
+        DataError: the loss is not finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    start = _last_checkpoint(folder)
+    updates = math.ceil(math.ceil(task.clips / training.batch_size) / training.accumulation)
+    arguments = _arguments(training, folder, save_steps, log_steps=max(1, updates // 20))
+    trainer = TaskTrainer(task, arguments, training)
+    trainer.remove_callback(PrinterCallback)  # the log is returned
+    trainer.add_callback(_Score(task, folder))
+    trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    scores = [np.load(folder / f"scores-{epoch}.npy") for epoch in range(1, training.epochs + 1)]
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    trainable = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
+    return Trained(np.stack(scores), log, trainable, trainer.state.global_step - _step(start))
+
+
+def _arguments(training: Training, folder: Path, save_steps: int, log_steps: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation,
+        activation_checkpointing=training.activation_checkpointing,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        adam_beta1=training.betas[0],
+        adam_beta2=training.betas[1],
+        adam_epsilon=training.epsilon,
+        max_grad_norm=training.clip,
+        train_sampling_strategy="random" if training.shuffle else "sequential",
+        seed=training.seed,
+        data_seed=training.seed,
+        save_steps=save_steps,
+        save_total_limit=2,  # the older one goes after the newer is whole
+        logging_steps=log_steps,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The last whole checkpoint; the Trainer writes ``trainer_state.json`` last. What a kill left half is removed."""
+    for path in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+        else:
+            return path
+    return None
+
+
+def _step(checkpoint: Path | None) -> int:
+    return 0 if checkpoint is None else int(checkpoint.name.split("-")[1])

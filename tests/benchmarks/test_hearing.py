@@ -1,0 +1,47 @@
+"""The benchmark of projector training: both ways train the same, and the page shows what was measured."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import hearing
+
+
+@pytest.mark.slow
+def test_it_all_runs_and_both_ways_train_the_same(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
+    found = json.loads(hearing.run(quick=True, out=tmp_path / "out").read_text())
+    assert found["largest_loss_difference"] <= hearing.TOLERANCE
+    assert found["times_fewer_flops"]["later"] > max(1, found["times_fewer_flops"]["first"])
+    plain, stacked, whole = found["rows"]
+    assert stacked["positions"] < plain["positions"] < whole["positions"]
+    assert stacked["gflop"] < plain["gflop"] < whole["gflop"]
+    source = tmp_path / "source"
+    (source / "benchmark" / "hearing").mkdir(parents=True)
+    (source / "benchmark" / "hearing" / "result.json").write_text(json.dumps(found), encoding="utf-8")
+    extensions = str(root / "book" / "extensions")
+    (source / "conf.py").write_text(
+        f"import sys\nsys.path.append({extensions!r})\nextensions = ['myst_parser', 'hearing']\n"
+    )
+    (source / "index.md").write_text("# Page\n\n```{benchmark-hearing}\n```\n")
+    command = [sys.executable, "-B", "-m", "sphinx", "-q", "-W", "-b", "html", str(source), str(tmp_path / "html")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = re.sub(r"<[^>]*>|\s+", " ", (tmp_path / "html" / "index.html").read_text(encoding="utf-8"))
+    assert "frames kept, later epochs" in page
+    assert ("missed" if found["times_faster"]["later"] < hearing.TARGET else "met") in page
+    assert "all of Whisper's window" in page.replace("’", "'")
+
+
+def test_losses_that_differ_end_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement that compares two different trainings is worth nothing."""
+    monkeypatch.setattr(hearing, "ours", lambda task, clips: 1.01 * task.loss(task.batch(clips), float(len(clips))))
+    bench = hearing.Bench(hearing.QUICK, tmp_path)
+    with pytest.raises(hearing.DataError, match="not the same training"):
+        hearing.side_by_side(bench)
