@@ -36,7 +36,7 @@ book: setup ## run the notebooks and build the book: book/_build/html/index.html
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
 
-bench: setup ## training steps beside Trainer, TRL and ms-swift, about 40 quiet minutes (ARGS=--quick: does it run?)
+bench: setup ## training steps beside Trainer, TRL and ms-swift, 35 quiet minutes on two cores (ARGS=--quick: does it run?)
 	@benchmarks/set_up.sh $(PYTHON)
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
