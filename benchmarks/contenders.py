@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 OPTIMISATION: dict[str, Any] = {
-    "learning_rate": 1e-4,
+    "learning_rate": 1e-5,
     "lr_scheduler_type": "constant",
     "warmup_steps": 0,
     "weight_decay": 0.0,
@@ -30,8 +30,10 @@ OPTIMISATION: dict[str, Any] = {
     "disable_tqdm": True,
     "dataloader_pin_memory": False,
 }
-"""What decides the loss from step to step, and what would only be noise; the same for all. Some defaults differ: TRL
-and ms-swift compute in bf16, ms-swift has betas of 0.9 and 0.95, a weight decay of 0.1 and a cosine schedule."""
+"""What decides the loss from step to step, and what would only be noise; the same for all. The learning rate is a tenth
+of the paper's: Adam's first updates are as large as it is, however small a gradient, so that rounding alone moved the
+loss of two equal trainings by 2e-4 at 1e-4. Speed does not depend on it. Some defaults differ: TRL and ms-swift
+compute in bf16, ms-swift has betas of 0.9 and 0.95, a weight decay of 0.1 and a cosine schedule."""
 
 
 @dataclass(frozen=True)
