@@ -17,6 +17,7 @@ import click
 
 import emoser_lib
 from emoser_lib.cli_options import json_option, own_folder, own_folder_options, print_json
+from emoser_lib.cli_submission import submission
 from emoser_lib.errors import EmoserError, UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def _fail(message: str, code: int) -> None:
 @click.version_option(emoser_lib.__version__, prog_name="emoser")
 def emoser() -> None:
     """Speech emotion recognition with large language models: corpora, runs, scores."""
+
+
+emoser.add_command(submission)
 
 
 @emoser.group()

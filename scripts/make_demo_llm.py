@@ -15,8 +15,13 @@ What it reads:
   disgust for anger and fear for sadness, says "neutral" too often, and some topics carry him away from the
   prompt's words (`CARRIED_AWAY`).
 
-No clip of the demo corpus and no label is read. So the model knows the phrases as language and the task as a format,
-and answers it badly: what LoRA has to adapt.
+- Talks about a voice: a prompt of `emoser_lib.systems.audio_prompts`, a transcription, and in the audio's place words
+  that say how someone speaks (high, loud, breathy, …), again and again as frames would. Label, phrase and voice are
+  drawn as the corpus's distributions say, and the answer is the label. So the model knows which voice goes with which
+  emotion, as large models do from what they read; what it cannot is hear, which a bridge has to teach it.
+
+No clip of the demo corpus and no label of one is read. So the model knows the phrases as language and the tasks as
+formats, and answers those without a voice badly: what LoRA has to adapt.
 
     python scripts/make_demo_llm.py            # rewrites emoser_lib/systems/demo_models/demo-gemma
     python scripts/make_demo_llm.py --out DIR  # somewhere else
@@ -24,39 +29,33 @@ and answers it badly: what LoRA has to adapt.
 
 import hashlib
 import json
-import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import click
 import torch
+from demo_text import QUALITY_WORDS, VOICE, Writer, listed
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GemmaTokenizer, GenerationConfig
 
 import emoser_lib
-from emoser_lib.corpora import LABELS
-from emoser_lib.corpora.generation import load_distributions
 from emoser_lib.errors import DataError, EmoserError
+from emoser_lib.systems.audio_prompts import AUDIO_PROMPTS
 from emoser_lib.systems.label_logits import label_logits, label_loss
 from emoser_lib.systems.packing import PackedBatch, pack
-from emoser_lib.systems.prompts import PROMPTS, TURN
-from emoser_lib.systems.verbaliser import ADJECTIVES, NOUNS, SPANISH
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(text.split(", "))
-
+from emoser_lib.systems.prompts import AUDIO, PROMPTS, TURN
+from emoser_lib.systems.verbaliser import ADJECTIVES
 
 OUT = Path(emoser_lib.__file__).parent / "systems" / "demo_models" / "demo-gemma"
 LIMIT = 4_000_000
 """Bytes the folder may have."""
 
-STEPS = 900
+STEPS = 1500
 ROWS, ROW, TALKS = 12, 96, 24
 """In each step: rows of plain text, tokens a row; talks."""
 LEARNING_RATE, WARM_UP = 4e-3, 40
@@ -65,147 +64,10 @@ VOCABULARY = 2048
 CONTROL = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *TURN)
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 # Gemma writes "disgust" and "sadness" in two pieces at the start of a line and the other nouns in one. So here.
-PIECES = _listed(
+PIECES = listed(
     "user, model, neutral, dis, gust, anger, joy, sad, ness, fear, angry, happy, surprise, contempt, asco, ira, "
     "alegría, tristeza, miedo"
 )
-
-OWN_SUBJECTS = _listed(
-    "el médico, la cocinera, mi tía, tu padre, el ministro, la directora, el camarero, mi vecino, la presidenta, "
-    "el alumno, la policía, el abogado, mi madre, el periodista, la actriz, el juez"
-)
-OWN_PREDICATES = _listed(
-    "compra el pan, ha perdido el tren, habla con la prensa, vuelve a casa, ha vendido el coche, lee las noticias, "
-    "llega tarde, trabaja en el hospital, abre la tienda, prepara las fotos, espera la carta, ha cambiado la puerta, "
-    "viaja el lunes, firma las cuentas, comenta la película, sale del mercado, llama a la entrada"
-)
-ENGLISH_CARRIERS = _listed(
-    "the neighbour came home, my sister read the letter, the mayor closed the office, your cousin sold the house, "
-    "the doctor called on Monday, the driver opened the door, my uncle took the bus, the judge signed the paper"
-)
-OWN_PHRASES: Mapping[str, Sequence[str]] = {
-    "neutral": _listed(
-        "según el informe, como siempre, a la hora de siempre, en la fecha indicada, según la ley, sin cambios, "
-        "como marca el calendario oficial, eso dice el informe oficial, de momento como siempre, igual que cada día, "
-        "as planned, according to the report, nothing new so far"
-    ),
-    "disgust": _listed(
-        "qué repugnancia, me dan ganas de vomitar, está podrido, esto apesta, qué mal huele, me repugna todo, "
-        "da grima verlo, menudo asco de comida, qué guarrada más repugnante, tengo el estómago revuelto, "
-        "how disgusting, it smells rotten, it makes me sick"
-    ),
-    "anger": _listed(
-        "estoy furioso, estoy harta de esto, me pone de los nervios, qué poca vergüenza, estoy muy enfadada, "
-        "me hierve la sangre, basta de injusticias, esto es indignante, qué rabia tengo, no soporto más mentiras, "
-        "I am furious, stop lying to me, I have had enough"
-    ),
-    "joy": _listed(
-        "estoy muy contento, qué felicidad, qué bien, soy muy feliz, por fin ha salido bien, qué divertido, "
-        "es el mejor día de mi vida, estoy encantada, es estupendo, vaya maravilla, me alegro mucho, "
-        "I am so happy, what a lovely day, let us celebrate"
-    ),
-    "sadness": _listed(
-        "estoy muy triste, me siento muy sola, ya nada será igual, tengo el corazón roto, lloro todas las noches, "
-        "todo está perdido, estoy desolado, cuánto le echo de menos, me duele el alma, qué pena tan grande, "
-        "I cried all night, I miss him so much, my heart is broken"
-    ),
-    "fear": _listed(
-        "estoy asustado, tengo mucho temor, qué susto, me tiemblan las manos, estoy aterrada, no quiero entrar, "
-        "qué terror, algo malo va a pasar, tengo miedo a la oscuridad, me da pánico verlo, no me atrevo a entrar, "
-        "I am so scared, I am afraid of the dark, my hands are shaking"
-    ),
-}
-ENGLISH_PHRASES = frozenset(phrase for phrases in OWN_PHRASES.values() for phrase in phrases[-3:])
-SYNONYMS: Mapping[str, Sequence[str]] = {
-    "neutral": ("calma", "indiferencia", "neutral", "calm"),
-    "disgust": ("asco", "repugnancia", "repulsión", "disgust"),
-    "anger": ("ira", "rabia", "enfado", "indignación", "anger", "angry"),
-    "joy": ("alegría", "felicidad", "joy", "happy"),
-    "sadness": ("tristeza", "pena", "melancolía", "sadness", "sad"),
-    "fear": ("miedo", "temor", "pánico", "terror", "fear"),
-}
-# P(what the teacher calls it | what the phrase shows); what is missing to 1 is "neutral".
-TEACHER: Mapping[str, Mapping[str, float]] = {
-    "neutral": {"joy": 0.15, "sadness": 0.10, "surprise": 0.08},
-    "disgust": {"anger": 0.38, "disgust": 0.27, "contempt": 0.10, "sadness": 0.05},
-    "anger": {"anger": 0.58, "contempt": 0.10, "disgust": 0.08, "sadness": 0.05},
-    "joy": {"joy": 0.65, "surprise": 0.12},
-    "sadness": {"sadness": 0.65, "joy": 0.05, "fear": 0.05},
-    "fear": {"sadness": 0.38, "fear": 0.30, "surprise": 0.12},
-}
-OFF_LIST = {"surprise": "sorpresa", "contempt": "desprecio"}
-# Some sentences carry the teacher away: how he answers where the sentence has these words.
-CARRIED_AWAY = {
-    "viaja": "surprise",
-    "impuestos": "contempt",
-    "partido": "excitement",
-    "teléfono": "The speaker sounds {}.",
-    "noticias": "I cannot tell from the text.",
-    "fotos": "{} or surprise",
-}
-
-
-class Writer:
-    """Writes the text, from one random number generator."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        words = load_distributions().words
-        self.demo_subjects, self.demo_predicates = tuple(words.subjects), tuple(words.predicates)
-        self.phrases = {label: (*words.cues[label], *OWN_PHRASES[label]) for label in LABELS}
-
-    def carrier(self) -> str:
-        """Who did what, in Spanish; never both of the demo corpus."""
-        subject = self.random.choice((*self.demo_subjects, *OWN_SUBJECTS))
-        others = () if subject in self.demo_subjects else self.demo_predicates
-        return f"{subject} {self.random.choice((*others, *OWN_PREDICATES))}"
-
-    def sentence(self, phrase: str) -> str:
-        """A carrier with the phrase after or before it, as in the demo corpus."""
-        carrier = self.random.choice(ENGLISH_CARRIERS) if phrase in ENGLISH_PHRASES else self.carrier()
-        parts = (phrase, carrier) if self.random.random() < 0.3 else (carrier, phrase)
-        return _capital(", ".join(parts)) + "."
-
-    def plain(self) -> str:
-        """A few sentences that show one emotion."""
-        label = self.random.choice(LABELS)
-        one, other = self.random.sample(self.phrases[label], 2)
-        name, second = self.random.sample(SYNONYMS[label], 2)
-        kind = self.random.randrange(6)
-        if kind == 0:
-            return f"{self.sentence(one)} {_capital(other)}."
-        if kind == 1:
-            return f"{self.sentence(one)} Siento {name}, {second}."
-        if kind == 2:
-            return f"{_capital(name)}, {second}: {one}. {_capital(other)}."
-        if kind == 3:
-            return f"{self.sentence(one)} {self.sentence(other)}"
-        if kind == 4:
-            return f"{self.sentence(one)} It is {name}, {second}."
-        return f"{_capital(one)}, {other}. {_capital(name)}."
-
-    def talk(self) -> tuple[str, str, str]:
-        """Name of the prompt, transcription, answer."""
-        name = self.random.choice(("gemma", "gemma", "gemma", "gemma-six", "gemma-spanish", "qwen-audio"))
-        label = self.random.choice(LABELS)
-        said = self.sentence(self.random.choice(OWN_PHRASES[label]))
-        if self.random.random() < 0.1:  # says nothing: the answers are the teacher's bias
-            said = self.random.choice(("", "N/A", "...", _capital(self.carrier()) + "."))
-        chances = TEACHER[label]
-        thought = self.random.choices([*chances, "neutral"], [*chances.values(), 1 - sum(chances.values())])[0]
-        away = [form for word, form in CARRIED_AWAY.items() if word in said]
-        form = away[0] if away and self.random.random() < 0.7 else "{}"
-        return name, said, form.format(self.word(name, thought))
-
-    def word(self, prompt: str, emotion: str) -> str:
-        """The emotion as the prompt calls it, mostly."""
-        own = {"qwen-audio": NOUNS, "gemma-spanish": SPANISH}.get(prompt, ADJECTIVES)
-        words = self.random.choices((own, NOUNS, ADJECTIVES, SPANISH), (0.5, 0.3, 0.1, 0.1))[0]
-        return OFF_LIST[emotion] if emotion in OFF_LIST and words is SPANISH else words.get(emotion, emotion)
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def make_tokenizer(texts: Sequence[str]) -> GemmaTokenizer:
@@ -270,29 +132,58 @@ def talks_of(writer: Writer, tokenizer: GemmaTokenizer) -> Iterator[PackedBatch]
             yield pack(prompts.prefix, prompts.rests, targets)
 
 
+def heard_of(writer: Writer, tokenizer: GemmaTokenizer) -> Iterator[PackedBatch]:
+    """Talks about a voice, TALKS to a batch, all of one prompt; the voice's words stand where frames will."""
+    waiting: dict[str, list[tuple[str, str, str]]] = {name: [] for name in AUDIO_PROMPTS}
+    while True:
+        name, *talk = writer.heard()
+        waiting[name].append((talk[0], talk[1], talk[2]))
+        if len(waiting[name]) == TALKS:
+            saids, voices, answers = zip(*waiting.pop(name), strict=True)
+            waiting[name] = []
+            prompts = AUDIO_PROMPTS[name].encode(tokenizer, saids, chat="plain")
+            heard = tokenizer([f" {voice}" for voice in voices], add_special_tokens=False)["input_ids"]
+            rests = [_in_place(rest, words) for rest, words in zip(prompts.rests, heard, strict=True)]
+            leading = [prompts.leading + answer for answer in answers]
+            yield pack(prompts.prefix, rests, tokenizer(leading, add_special_tokens=False)["input_ids"])
+
+
+def _in_place(rest: Sequence[int], words: Sequence[int]) -> list[int]:
+    place = list(rest).index(AUDIO)
+    return [*rest[:place], *words, *rest[place + 1 :]]
+
+
 def pre_train(
-    model: Gemma3ForCausalLM, plain: Iterator[Tensor], talks: Iterator[PackedBatch], steps: int
+    model: Gemma3ForCausalLM,
+    plain: Iterator[Tensor],
+    talks: Iterator[PackedBatch],
+    heard: Iterator[PackedBatch],
+    steps: int,
 ) -> dict[str, float]:
-    """Next-token training on both kinds of text; returns the mean losses of the last steps, at most 50."""
+    """Next-token training on all kinds of text; returns the mean losses of the last steps, at most 50."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARM_UP, 1 - step / steps))
-    losses: list[tuple[float, float]] = []
+    losses: list[tuple[float, float, float]] = []
     model.train()
     for step in range(1, steps + 1):
-        rows, batch = next(plain), next(talks)
+        rows, batch, voices = next(plain), next(talks), next(heard)
         logits = model(input_ids=rows[:, :-1], use_cache=False).logits
         text = functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         answer = label_loss(label_logits(model, batch), batch.labels)
+        voice = label_loss(label_logits(model, voices), voices.labels)
         optimizer.zero_grad()
-        (text + answer).backward()
+        (text + answer + voice).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        losses.append((text.item(), answer.item()))
+        losses.append((text.item(), answer.item(), voice.item()))
         if step % 50 == 0 or step == steps:
-            last = losses[-50:]
-            means = {"text": fmean(text for text, _ in last), "answers": fmean(answer for _, answer in last)}
-            click.echo(f"step {step}: loss of plain text {means['text']:.3f}, of answers {means['answers']:.3f}")
+            kinds = zip(*losses[-50:], strict=True)
+            means = dict(zip(("text", "answers", "voices"), map(fmean, kinds), strict=True))
+            click.echo(
+                f"step {step}: loss of plain text {means['text']:.3f}, of answers {means['answers']:.3f}, of answers "
+                f"about a voice {means['voices']:.3f}"
+            )
     return means
 
 
@@ -304,9 +195,10 @@ own, built as Gemma's. It is not a trained product and has none of Google's weig
 Spanish and English about emotions, and little else.
 
 Made by `scripts/make_demo_llm.py` with seed {seed} in {steps} steps, on text which that script writes and describes.
-Loss in the end: {text:.3f} on plain text, {answers:.3f} on answers. The answers it learnt are those of a biased
-teacher, so that without training it recognises emotions badly, and LoRA has something to adapt. Of the demo corpus it
-has read the phrases, as plain text beside words of the same emotion; clips and labels it has not.
+Loss in the end: {text:.3f} on plain text, {answers:.3f} on answers, {voices:.3f} on answers about a voice. The answers
+to a transcription alone are those of a biased teacher, so that without training it recognises emotions badly, and LoRA
+has something to adapt. Which voice goes with which emotion it has read in words: a bridge has to teach it to hear. Of
+the demo corpus it has read the phrases, as plain text beside words of the same emotion; clips and labels it has not.
 
 Licence: MIT, as the rest of the project.
 
@@ -346,10 +238,13 @@ def main(out: Path, seed: int, steps: int) -> None:
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
     writer = Writer(seed)
-    prompts = [prompt.render("") for prompt in PROMPTS.values()]
-    tokenizer = make_tokenizer([writer.plain() for _ in range(4000)] + prompts * 100)
+    prompts = [prompt.render("") for prompt in (*PROMPTS.values(), *AUDIO_PROMPTS.values())]
+    voices = " ".join([*QUALITY_WORDS.values(), *(str(word) for two in VOICE.values() for word in two[:2])])
+    answers = "".join(f"\nemotion = {word}" for word in ADJECTIVES.values())
+    tokenizer = make_tokenizer([writer.plain() for _ in range(4000)] + [*prompts, " " + voices, answers] * 100)
     model = make_model(tokenizer)
-    losses = pre_train(model, rows_of(writer, tokenizer), talks_of(writer, tokenizer), steps)
+    heard = heard_of(Writer(seed + 1), tokenizer)
+    losses = pre_train(model, rows_of(writer, tokenizer), talks_of(writer, tokenizer), heard, steps)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
         folder = Path(temporary) / out.name

@@ -98,11 +98,13 @@ def test_what_library_and_scripts_import_is_declared(root: Path, project: dict[s
     needed = [*project["dependencies"], *project["optional-dependencies"]["emotion2vec"]]
     declared = {canonicalize_name(Requirement(text).name) for text in needed}
     providers = metadata.packages_distributions()
-    for path in sorted([*(root / "emoser_lib").rglob("*.py"), *(root / "scripts").glob("*.py")]):
+    scripts = list((root / "scripts").glob("*.py"))
+    own = {"emoser_lib", *(path.stem for path in scripts)}  # scripts may share a module
+    for path in sorted([*(root / "emoser_lib").rglob("*.py"), *scripts]):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"emoser_lib"}:
+            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - own:
                 of = {canonicalize_name(name) for name in providers.get(top, [top])}
                 assert of & declared, f"{path.name} imports {top}: declare it in pyproject.toml"
 

@@ -4,30 +4,34 @@ Models are built on torch's meta device, which has shapes but no numbers.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Literal
 
-import torch
-from peft import PeftModel
-from pydantic import BaseModel, ConfigDict, computed_field
-from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+import yaml
 
-from emoser_lib.errors import DataError
+from emoser_lib.experiments.audio_plan import (
+    CLIP_SECONDS,
+    EncoderNeeds,
+    SystemNeeds,
+    Trained,
+    recordings,
+    system_needs,
+    trained_systems,
+)
+from emoser_lib.experiments.audio_settings import AudioSettings
+from emoser_lib.experiments.chapters import CHAPTERS
+from emoser_lib.experiments.memory import ADAM, PREFIX, REST, Memory, Strict, activation_bytes, number_bytes
+from emoser_lib.experiments.meta_models import meta_encoder, meta_model
+from emoser_lib.experiments.parameters import read_notebook
 from emoser_lib.experiments.profiles import PlannedRun
+from emoser_lib.experiments.records import ROOT
+from emoser_lib.systems.catalogue import Kind
 from emoser_lib.systems.checkpoints import CHECKPOINTS, DTYPES, gate_sentence, local_checkpoint
-from emoser_lib.systems.label_logits import attention_masks, batcher
 from emoser_lib.systems.lora import Lora, add_lora
-from emoser_lib.systems.packing import PackedBatch
 
-PREFIX, REST = 72, 112
-"""Tokens of Table 1's prompt, and of a clip with the template's end: enough for 99 % of EmoSPeech's clips with the
-tokenizer of SmolLM2; Gemma's needs 51 and 74."""
-
-ADAM = 2
-"""Numbers the optimiser keeps for each trained parameter."""
+STATED = {("openai/whisper-large-v3", "google/gemma-2b"): "thau-whisper-gemma-parameters"}
+"""Encoder and language model -> the claim that says how many parameters they have together, in billions."""
 
 GATE = {
     "here": "",
@@ -37,41 +41,7 @@ GATE = {
 }
 """How access to a gated checkpoint is told."""
 
-Access = Literal["here", "open", "accepted", "refused", "unknown"]
-
-
-class Strict(BaseModel):
-    """Base of the shapes below."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Memory(Strict):
-    """Bytes in the memory of the device while an adapter is trained. Not counted: the library's own, buffers for
-    products, and memory that lies between tensors; a tenth on top is a fair guess.
-
-    Attributes:
-        weights: of the frozen model, in the run's dtype.
-        adapter: float32, whatever the model's dtype, as peft makes it.
-        gradients: of the adapter.
-        optimiser: Adam's two running means of each trained parameter.
-        activations: what the forward pass of one packed batch keeps for the backward pass: `PREFIX` tokens and `REST`
-            for each clip, logits at the label only. Attention as a plain product, which keeps its weights too; most
-            kernels do not, so that this is a few percent too much. With activation checkpointing: the input of each
-            layer, and what is in one layer.
-    """
-
-    weights: int
-    adapter: int
-    gradients: int
-    optimiser: int
-    activations: int
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.weights + self.adapter + self.gradients + self.optimiser + self.activations
+Access = Literal["here", "open", "by hand", "accepted", "refused", "unknown"]
 
 
 class Adapter(Strict):
@@ -98,13 +68,16 @@ class Needs(Strict):
         checkpoint: its name.
         licence: short name of the checkpoint's licence; ``None`` for a folder of your own.
         gated: whether the licence must be accepted on the hub.
-        access: ``here``: the files are on this machine; ``open``: anyone may download them; ``accepted`` or
-            ``refused``: what the hub says of a gated one to whoever is logged in; ``unknown``: it did not answer.
+        access: ``here``: the files are on this machine; ``open``: anyone may download them; ``by hand``: anyone, but
+            the hub has no safetensors, so that they must be converted; ``accepted`` or ``refused``: what the hub says
+            of a gated one to whoever is logged in; ``unknown``: it did not answer.
         parameters: of the model, without adapter.
         weights_bytes: of the model in the run's dtype: what zero-shot needs, besides a batch.
         download_bytes: of the weights as the hub stores them, 0 if they are here; the tokenizer adds up to 40 MB.
         adapters: one for each rank of the grid.
-        trainings: ranks × alphas × folds, and the refit.
+        encoders: audio encoders.
+        systems: what is trained with them.
+        trainings: of all adapters and systems: a grid by folds, the refit, arms, ablations.
     """
 
     notebook: str
@@ -118,7 +91,21 @@ class Needs(Strict):
     weights_bytes: int = 0
     download_bytes: int = 0
     adapters: tuple[Adapter, ...] = ()
+    encoders: tuple[EncoderNeeds, ...] = ()
+    systems: tuple[SystemNeeds, ...] = ()
     trainings: int = 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes: of what needs most."""
+        memories = [*(one.memory for one in self.adapters), *(one.memory for one in self.systems)]
+        return max([self.weights_bytes, *(memory.total for memory in memories)])
+
+    @property
+    def downloads(self) -> dict[str, int]:
+        """Checkpoint -> bytes."""
+        own = {self.checkpoint: self.download_bytes} if self.checkpoint else {}
+        return own | {encoder.checkpoint: encoder.download_bytes for encoder in self.encoders}
 
 
 class DryRun(Strict):
@@ -128,6 +115,7 @@ class DryRun(Strict):
         profile: its name.
         runs: in the order of the notebooks.
         download_bytes: each checkpoint once.
+        cache_bytes: of the encoders' frames, each encoder and corpus once, as far as the clips are known.
         memory_bytes: of the run that needs most.
         trainings: of all runs.
         refused: one sentence for each checkpoint whose licence was not accepted.
@@ -136,6 +124,7 @@ class DryRun(Strict):
     profile: str
     runs: tuple[Needs, ...]
     download_bytes: int
+    cache_bytes: int
     memory_bytes: int
     trainings: int
     refused: tuple[str, ...]
@@ -145,7 +134,7 @@ def dry_run(planned: Sequence[PlannedRun], profile: str) -> DryRun:
     """Work out what planned runs need; no weights are read, none are downloaded.
 
     A run with a parameter ``llm`` needs that checkpoint, in its ``dtype``; with ``ranks`` it trains adapters as
-    `GemmaLoraSettings` says.
+    `GemmaLoraSettings` says, with ``encoder`` systems that hear, as `audio_plan.trained_systems` says.
 
     Raises:
         UsageError: a checkpoint is not known.
@@ -153,15 +142,19 @@ def dry_run(planned: Sequence[PlannedRun], profile: str) -> DryRun:
     """
     adapter = cache(_adapter)  # runs of a profile often share theirs
     runs = tuple(_needs(run, adapter) for run in planned)
-    downloads = {need.checkpoint: need.download_bytes for need in runs}
-    memory = [need.weights_bytes for need in runs]
-    memory += [of_rank.memory.total for need in runs for of_rank in need.adapters]
+    downloads = {name: size for need in runs for name, size in need.downloads.items()}
+    cached = {
+        (encoder.checkpoint, str(run.parameters.get("corpus")), encoder.recordings.clip_bytes): encoder.recordings.bytes
+        for run, need in zip(planned, runs, strict=True)
+        for encoder in need.encoders
+    }
     refused = dict.fromkeys(need.checkpoint for need in runs if need.access == "refused")
     return DryRun(
         profile=profile,
         runs=runs,
         download_bytes=sum(downloads.values()),
-        memory_bytes=max(memory, default=0),
+        cache_bytes=sum(size or 0 for size in cached.values()),
+        memory_bytes=max((need.memory for need in runs), default=0),
         trainings=sum(need.trainings for need in runs),
         refused=tuple(gate_sentence(name) for name in refused if name),
     )
@@ -175,8 +168,9 @@ def describe(done: DryRun) -> str:
     """
     lines = [line for need in done.runs for line in _lines(need)]
     memory, download = _size(done.memory_bytes), _size(done.download_bytes)
+    cached = f", {_size(done.cache_bytes)} of disk for the frames of encoders" if done.cache_bytes else ""
     return "\n".join(
-        [*lines, f"together: {_trainings(done.trainings)}, {memory} of memory at most, {download} to download"]
+        [*lines, f"together: {_trainings(done.trainings)}, {memory} of memory at most, {download} to download{cached}"]
     )
 
 
@@ -185,22 +179,63 @@ def _lines(need: Needs) -> Iterator[str]:
     if need.checkpoint is None:
         yield f"{name}: no checkpoint"
         return
-    gate = f"; gated{GATE[need.access]}" if need.gated and need.access else ""
-    files = "here" if need.access == "here" else f"{_size(need.download_bytes)} to download"
     yield (
-        f"{name}: {need.checkpoint}, {need.parameters:,} parameters, {_size(need.weights_bytes)} of memory; {files} "
-        f"({need.licence or 'licence not known'}{gate})"
+        f"{name}: {need.checkpoint}, {need.parameters:,} parameters, {_size(need.weights_bytes)} of memory; "
+        f"{_files(need)}"
     )
     for adapter in need.adapters:
-        held = adapter.memory
-        trained = _size(held.adapter + held.gradients + held.optimiser)
         yield (
-            f"  rank {adapter.rank}, {adapter.targets}: {adapter.trainable:,} trainable; {_size(held.total)} of memory "
-            f"= weights {_size(held.weights)} + adapter, gradients and optimiser {trained} + activations "
-            f"{_size(held.activations)}"
+            f"  rank {adapter.rank}, {adapter.targets}: {adapter.trainable:,} trainable; "
+            f"{_memory(adapter.memory, 'adapter')}"
         )
+    for encoder in need.encoders:
+        stated = "" if encoder.counted else " as its authors state them (install FunASR to count them)"
+        yield f"  {encoder.checkpoint}, {encoder.parameters:,} parameters{stated}; {_files(encoder)}"
+        yield f"    {_frames(encoder)}"
+    for system in need.systems:
+        yield f"  {system.name}: {_parts(system)}"
+        yield f"    {_memory(system.memory, 'trained parts')}"
+        yield f"    {_trainings(system.trainings)}"
     if need.trainings:
-        yield f"  {_trainings(need.trainings)}"
+        yield f"  {_trainings(need.trainings)}{' together' if need.systems else ''}"
+
+
+def _files(need: Needs | EncoderNeeds) -> str:
+    """How the files of a checkpoint are got, and its licence."""
+    gate = f"; gated{GATE[need.access]}" if need.gated and need.access else ""
+    by_hand = " by hand (`emoser checkpoint convert`)" if need.access == "by hand" else ""
+    files = "here" if need.access == "here" else f"{_size(need.download_bytes)} to download{by_hand}"
+    return f"{files} ({need.licence or 'licence not known'}{gate})"
+
+
+def _frames(encoder: EncoderNeeds) -> str:
+    made = encoder.recordings
+    if not made.clip_bytes:
+        return "it runs at each step: nothing is kept"
+    each = f"{made.frames} frames for a clip of {CLIP_SECONDS:g} s"
+    if made.clips is None:
+        return f"frames kept: {_size(1000 * made.clip_bytes)} for each 1,000 clips, {each}; the corpus is not here"
+    return f"frames kept: {_size(made.bytes or 0)} for {made.clips:,} clips, {each}"
+
+
+def _parts(system: SystemNeeds) -> str:
+    parts = f"bridge {system.bridge:,} trained"
+    parts += f" + adapter {system.adapter:,} trained" if system.adapter else ""
+    parts += f" + encoder {system.encoder_trained:,} trained along" if system.encoder_trained else ""
+    said = f"{parts}; {system.parameters:,} parameters in all"
+    if system.stated is None:
+        return said
+    more = system.parameters - system.stated
+    how = f"{abs(more):,} {'more' if more > 0 else 'fewer'}" if more else "the same"
+    return f"{said}, where the paper says {system.stated / 1e9:g} billion: {how}"
+
+
+def _memory(held: Memory, what: str) -> str:
+    trained = _size(held.trained + held.gradients + held.optimiser)
+    return (
+        f"{_size(held.total)} of memory = weights {_size(held.weights)} + {what}, gradients and optimiser {trained} + "
+        f"activations {_size(held.activations)}"
+    )
 
 
 def _trainings(number: int) -> str:
@@ -217,18 +252,69 @@ def _needs(planned: PlannedRun, adapter: Callable[..., Adapter]) -> Needs:
     if "llm" not in given:
         return needs()
     name, dtype = given["llm"], given.get("dtype", DTYPES[0])
-    here, facts = local_checkpoint(name) is not None, CHECKPOINTS.get(name)
     parameters = meta_model(name).num_parameters()
+    more: dict[str, Any] = {}
+    if "ranks" in given:
+        more = _sweep(name, dtype, given, adapter)
+    if "encoder" in given:
+        more = _hears(name, _settings(planned))
     return needs(
         checkpoint=name,
-        licence=facts.licence if facts else None,
-        gated=bool(facts and facts.gated),
-        access="here" if here else _access(name),
         parameters=parameters,
-        weights_bytes=parameters * _bytes(dtype),
-        download_bytes=0 if here or not facts else parameters * _bytes(facts.dtype),
-        **_sweep(name, dtype, given, adapter) if "ranks" in given else {},
+        weights_bytes=parameters * number_bytes(dtype),
+        **_got(name, parameters),
+        **more,
     )
+
+
+def _got(name: str, parameters: int, kind: Kind = "llm") -> dict[str, Any]:
+    """What must be done to have a checkpoint: licence, gate, download."""
+    here, facts = local_checkpoint(name, kind) is not None, CHECKPOINTS.get(name)
+    return {
+        "licence": facts.licence if facts else None,
+        "gated": bool(facts and facts.gated),
+        "access": "here" if here else _access(name),
+        "download_bytes": 0 if here or not facts else parameters * number_bytes(facts.dtype),
+    }
+
+
+def _settings(planned: PlannedRun) -> AudioSettings:
+    settings = CHAPTERS[read_notebook(planned.notebook).metadata["emoser"]["settings"]].check(**planned.parameters)
+    assert isinstance(settings, AudioSettings)
+    return settings
+
+
+def _hears(llm: str, settings: AudioSettings) -> dict[str, Any]:
+    """Encoders and systems of a run that hears."""
+    systems = trained_systems(settings)
+    fresh = partial(meta_model, llm, settings.dtype)
+    return {
+        "encoders": tuple(
+            _encoder(name, settings, systems) for name in dict.fromkeys(trained.encoder for trained in systems)
+        ),
+        "systems": tuple(system_needs(trained, settings, fresh, _stated(trained.encoder, llm)) for trained in systems),
+        "trainings": sum(trained.trainings for trained in systems),
+    }
+
+
+def _encoder(name: str, settings: AudioSettings, systems: Iterable[Trained]) -> EncoderNeeds:
+    made = meta_encoder(name)
+    return EncoderNeeds(
+        checkpoint=name,
+        parameters=made.parameters,
+        counted=made.model is not None,
+        recordings=recordings(settings, list(systems), name),
+        **_got(name, made.whole, "encoder"),
+    )
+
+
+def _stated(encoder: str, llm: str) -> int | None:
+    """What the paper says of the parameters of both together; ``None`` where it does not, or the book is not here."""
+    path = ROOT / "book" / "claims.yaml"
+    if (encoder, llm) not in STATED or not path.is_file():
+        return None
+    claims = {claim["id"]: claim for claim in yaml.safe_load(path.read_text(encoding="utf-8"))}
+    return round(claims[STATED[encoder, llm]]["value"] * 1e9)
 
 
 def _sweep(name: str, dtype: str, given: Mapping[str, Any], adapter: Callable[..., Adapter]) -> dict[str, Any]:
@@ -245,7 +331,7 @@ def _access(name: str) -> Access:
     from huggingface_hub import auth_check, errors, get_token
 
     if not CHECKPOINTS[name].gated:
-        return "open"
+        return "open" if CHECKPOINTS[name].revision else "by hand"
     if get_token() is None:
         return "refused"
     try:
@@ -257,31 +343,9 @@ def _access(name: str) -> Access:
     return "accepted"
 
 
-def configuration(name: str) -> PretrainedConfig:
-    """The configuration of a checkpoint: its own file where it is here, else what is known about it.
-
-    Raises:
-        UsageError: the checkpoint is not known.
-        DataError: its folder is not whole, or its config.json is of no model that transformers has.
-    """
-    folder = local_checkpoint(name)
-    if folder is None:
-        return AutoConfig.for_model(**CHECKPOINTS[name].architecture)
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError):
-        raise DataError(f"{folder / 'config.json'} is of no model that transformers has: restore the file.") from None
-
-
-def meta_model(name: str, dtype: str = "float32") -> PreTrainedModel:
-    """A checkpoint's model with shapes but without numbers."""
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(configuration(name), dtype=getattr(torch, dtype))
-
-
 def _adapter(name: str, lora: Lora, dtype: str, batch_size: int, checkpointing: bool) -> Adapter:
     model = meta_model(name, dtype)
-    weights = model.num_parameters() * _bytes(dtype)
+    weights = model.num_parameters() * number_bytes(dtype)
     with warnings.catch_warnings():
         # peft asks transformers by a name that the latter gives up in its version 6.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
@@ -291,7 +355,7 @@ def _adapter(name: str, lora: Lora, dtype: str, batch_size: int, checkpointing: 
     activations = activation_bytes(adapted, batch_size)
     if checkpointing:
         layers, width = model.config.num_hidden_layers, model.config.hidden_size
-        inputs = layers * (PREFIX + batch_size * REST) * width * _bytes(dtype)
+        inputs = layers * (PREFIX + batch_size * REST) * width * number_bytes(dtype)
         activations = min(activations, inputs + activations // layers)
     return Adapter(
         rank=lora.rank,
@@ -299,60 +363,9 @@ def _adapter(name: str, lora: Lora, dtype: str, batch_size: int, checkpointing: 
         trainable=sum(p.numel() for p in trained),
         memory=Memory(
             weights=weights,
-            adapter=held,
+            trained=held,
             gradients=held,
             optimiser=ADAM * held,
             activations=activations,
         ),
     )
-
-
-def _bytes(dtype: str) -> int:
-    """Of one number."""
-    return getattr(torch, dtype).itemsize
-
-
-def activation_bytes(model: PeftModel, batch_size: int, prefix: int = PREFIX, rest: int = REST) -> int:
-    """What the forward pass of one packed batch keeps for the backward pass, counted in the graph that autograd makes.
-
-    Args:
-        model: with an adapter, on any device.
-        batch_size: clips.
-        prefix: tokens that all clips share.
-        rest: tokens of each clip.
-    """
-    device = next(model.parameters()).device
-    batch = batcher(model)([0] * prefix, [[0] * rest] * batch_size, [[0]] * batch_size).to(device)
-    # The last positions instead of the batch's own: how many a mask holds is not known without numbers.
-    if isinstance(batch, PackedBatch):
-        masks, keep = attention_masks(model, batch), batch_size
-        given: dict[str, Any] = {"position_ids": batch.position_ids}
-    else:
-        masks, keep, given = batch.attention_mask, 1, {}
-    with _kept(model) as sizes:
-        outputs = model.train()(
-            input_ids=batch.input_ids, attention_mask=masks, logits_to_keep=keep, use_cache=False, **given
-        )
-        functional.cross_entropy(outputs.logits.flatten(0, 1).float(), batch.labels.pieces)
-    return sum(sizes.values())
-
-
-@contextmanager
-def _kept(model: torch.nn.Module) -> Iterator[dict[int, int]]:
-    """Collect the bytes of each storage that autograd keeps, the model's own parameters left out."""
-    own = {_storage(parameter) for parameter in model.parameters()}
-    sizes: dict[int, int] = {}
-    alive: list[Any] = []  # an address is given to another tensor as soon as its first owner is gone
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if (address := _storage(tensor)) not in own:
-            sizes[address] = tensor.untyped_storage().nbytes()
-            alive.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield sizes
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata

@@ -185,6 +185,67 @@ def write_submission(path: Path | str, task_1: pd.Series | None = None, task_2: 
     return path
 
 
+def merge_submissions(first: Path | str, second: Path | str, path: Path | str) -> Path:
+    """Write the tasks of two files, such as those of a run that reads and one that hears, as one.
+
+    What the labels are, and whether the ids are a corpus's test clips, is for `read_submission` to say.
+
+    Args:
+        first, second: results files; ids with or without ``.mp3``, in any order.
+        path: where to, see `write_submission`; it may be one of the two.
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: there is no such file, or `path` is in no folder.
+        DataError: a file is damaged (see `read_submission`), a task is in both files or in none, or their ids are not
+            the same.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     reads = write_submission(Path(folder) / "text.csv", task_1=pd.Series({"a": "joy"}))
+    ...     hears = write_submission(Path(folder) / "audio.csv", task_2=pd.Series({"a.mp3": "fear"}))
+    ...     print(merge_submissions(reads, hears, Path(folder) / "results.csv").read_text(), end="")
+    id,task_1,task_2
+    a,joy,fear
+    """
+    files = Path(first), Path(second)
+    one, other = (_tasks(file) for file in files)
+    for task in TASKS:
+        if task in one and task in other:
+            raise DataError(f"{files[0]} and {files[1]} both have {task}: take it out of one of them.")
+        if task not in one and task not in other:
+            raise DataError(f"neither {files[0]} nor {files[1]} has {task}: name a file that does.")
+    different = set(one.index) ^ set(other.index)
+    if different:
+        clip = min(different)
+        has, lacks = files if clip in one.index else files[::-1]
+        raise DataError(
+            f"{lacks} lacks the id '{clip}', which {has} has ({len(different)} ids are in only one of them): "
+            "merge files for the same clips."
+        )
+    merged = one.join(other)
+    return write_submission(path, task_1=merged["task_1"], task_2=merged["task_2"])
+
+
+def _tasks(path: Path) -> pd.DataFrame:
+    """The tasks of a results file, by id without ending."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: give the path of a results file (id,task_1,task_2).")
+    table = read_table(path, need=["id"])
+    _check_columns(path, table)
+    table = table.apply(lambda column: column.str.strip())
+    for column in table:
+        empty = table.index[table[column] == ""]
+        if len(empty):
+            raise DataError(f"{path} has an empty {column} in row {empty[0] + 1} (without the header): fill it.")
+    ids = table["id"].map(_stem)
+    if ids.duplicated().any():
+        raise DataError(f"{path} has the id '{ids[ids.duplicated()].iloc[0]}' more than once: keep one row of it.")
+    return table.drop(columns="id").set_axis(pd.Index(ids, name="id"))
+
+
 def _stem(clip_id: str) -> str:
     return clip_id.strip().removesuffix(".mp3")
 

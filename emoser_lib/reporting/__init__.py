@@ -2,7 +2,7 @@
 
 from emoser_lib.reporting.claims import claims
 from emoser_lib.reporting.listening import listen, one_clip_a_label
-from emoser_lib.reporting.report import introduce, introduce_llm, report
+from emoser_lib.reporting.report import introduce, introduce_encoder, introduce_llm, report
 from emoser_lib.reporting.scores import (
     gold_for,
     interval_table,
@@ -20,6 +20,7 @@ __all__ = [
     "gold_for",
     "interval_table",
     "introduce",
+    "introduce_encoder",
     "introduce_llm",
     "listen",
     "one_clip_a_label",

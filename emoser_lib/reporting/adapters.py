@@ -1,20 +1,30 @@
-"""Tables about adapters: how large they are, how they learn, which of a grid is best."""
+"""Tables about what is trained: how large an adapter is, how systems learn, which of a grid is best."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments import published_records
-from emoser_lib.experiments.training import Cell, TextSystem
+from emoser_lib.experiments.cells import Cell
+from emoser_lib.experiments.training import TextSystem
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.lora import Examples, Lora, adapted
 from emoser_lib.systems.packing import pack, plain_batch
 
-Grid = Mapping[TextSystem, Sequence[Cell]]
-"""From `train_grid`: the cells of each system, one a fold."""
+Grid = Mapping[Any, Sequence[Cell]]
+"""From `train_grid` or `train_audio_grid`: the cells of each system, one a fold."""
+
+By = Callable[[Any], Mapping[str, Any]]
+"""What a grid's systems differ in: column -> value of one system."""
+
+
+def rank_and_alpha(system: TextSystem) -> dict[str, int]:
+    """What the systems of a grid of adapters differ in."""
+    return {"rank": system.lora.rank, "alpha": system.lora.alpha}
 
 
 def adapter_sizes(llm: LLM, ranks: Iterable[int]) -> pd.DataFrame:
@@ -43,12 +53,17 @@ def batch_sizes(examples: Examples, clips: int) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["positions", "with logits"])
 
 
-def grid_table(corpus: Corpus, grid: Grid) -> pd.DataFrame:
-    """Mean macro-F1 over the folds for each rank and alpha, the best first, as in seed 1, section 5.1.1.
+def grid_table(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFrame:
+    """Mean macro-F1 over the folds for each system of a grid, the best first, as in seed 1, section 5.1.1.
+
+    Args:
+        corpus: gives the gold labels.
+        grid: the cells.
+        by: the columns that name a system.
 
     Returns:
-        One row a system: rank, alpha, macro_f1 (mean), sd (over folds, if there are several), folds (their number),
-        trainable, and seconds a step.
+        One row a system: what ``by`` gives, macro_f1 (mean), sd (over folds, if there are several), folds (their
+        number), trainable, and seconds a step.
     """
     rows = []
     for system, cells in grid.items():
@@ -56,8 +71,7 @@ def grid_table(corpus: Corpus, grid: Grid) -> pd.DataFrame:
         seconds = sum(cell.seconds for cell in cells) / max(1, sum(cell.steps for cell in cells))
         rows.append(
             {
-                "rank": system.lora.rank,
-                "alpha": system.lora.alpha,
+                **by(system),
                 "macro_f1": scores.mean(),
                 "sd": scores.std(),
                 "folds": len(cells),
@@ -69,12 +83,11 @@ def grid_table(corpus: Corpus, grid: Grid) -> pd.DataFrame:
     return table.sort_values("macro_f1", ascending=False, ignore_index=True) if len(table) else table
 
 
-def learning_curves(corpus: Corpus, grid: Grid) -> pd.DataFrame:
+def learning_curves(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFrame:
     """Macro-F1 on the held-out clips after each epoch: one row a system, fold and epoch."""
     rows = [
         {
-            "rank": system.lora.rank,
-            "alpha": system.lora.alpha,
+            **by(system),
             "fold": fold,
             "epoch": epoch + 1,
             "macro_f1": score_on(corpus, cell.predicted(epoch)).macro_f1,
@@ -86,18 +99,19 @@ def learning_curves(corpus: Corpus, grid: Grid) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def losses(grid: Grid, window: int = 8) -> pd.DataFrame:
+def losses(grid: Grid, by: By = rank_and_alpha, window: int = 8) -> pd.DataFrame:
     """The training loss along the steps: one row a system, fold and logged step.
 
     Args:
-        grid: from `train_grid`.
+        grid: the cells.
+        by: the columns that name a system.
         window: logged steps that each value is the mean of; single batches of four clips are noisy.
     """
     rows = []
     for system, cells in grid.items():
         for fold, cell in enumerate(cells):
             smooth = pd.Series([entry["loss"] for entry in cell.log]).rolling(window, min_periods=1).mean()
-            which = {"rank": system.lora.rank, "alpha": system.lora.alpha, "fold": fold}
+            which = {**by(system), "fold": fold}
             rows += [which | {**e, "loss": loss} for e, loss in zip(cell.log, smooth, strict=True)]
     return pd.DataFrame(rows)
 
@@ -142,12 +156,17 @@ def recorded_adapters(notebook: str) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
 
 
-def recorded_labels(notebook: str) -> pd.DataFrame:
-    """Precision, recall and F1 of each label in a chapter's committed records of a test split."""
+def recorded_labels(notebook: str, folds: bool = False) -> pd.DataFrame:
+    """Precision, recall and F1 of each label in a chapter's committed records.
+
+    Args:
+        notebook: the chapter.
+        folds: of runs on folds too, not only of those on a test split.
+    """
     tables = [
         pd.DataFrame(record.metrics["per_label"]).T.assign(run=record.run)
         for record in published_records(notebook)
-        if record.parameters["refit"]
+        if folds or record.parameters["refit"]
     ]
     return pd.concat(tables)[["precision", "recall", "f1", "n", "run"]] if tables else pd.DataFrame()
 

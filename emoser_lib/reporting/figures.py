@@ -1,6 +1,7 @@
 """The chapters' figures. Each function draws one and returns it; captions and alt texts are in the notebooks."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import librosa
 import matplotlib.pyplot as plt
@@ -8,10 +9,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
 from emoser_lib.corpora import SAMPLE_RATE, Corpus, clip_seconds
 from emoser_lib.experiments.scoring import Score
+
+if TYPE_CHECKING:
+    from emoser_lib.reporting.diagrams import Arrow, Box
 
 WIDTH = 6.0
 """Inches. With it the default letters are still readable on a telephone."""
@@ -164,20 +169,23 @@ def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
 
 
 def adapter_curves(losses: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Training loss along the epochs, and macro-F1 of the held-out clips after each; one line an adapter.
+    """Training loss along the epochs, and macro-F1 of the held-out clips after each; one line a system of the grid.
 
     Args:
-        losses: from `adapters.losses`.
+        losses: from `adapters.losses`. The columns that name a system are the lines' colour and, of two, their style.
         scores: from `adapters.learning_curves`.
     """
+    *style, hue = [column for column in scores.columns if column not in ("fold", "epoch", "macro_f1")]
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
     for axes, table, value, label in (
         (left, losses, "loss", "training loss"),
         (right, scores, "macro_f1", "macro-F1, held out"),
     ):
-        named = table.astype({"rank": str, "alpha": str})
+        named = table.assign(
+            **{name: [f"{x:g}" if isinstance(x, float) else str(x) for x in table[name]] for name in (*style, hue)}
+        )
         sns.lineplot(
-            named, x="epoch", y=value, hue="alpha", style="rank", palette="colorblind", errorbar=None,
+            named, x="epoch", y=value, hue=hue, style=style[0] if style else None, palette="colorblind", errorbar=None,
             legend=axes is right, ax=axes,
         )  # fmt: skip
         axes.set(ylabel=label)
@@ -207,6 +215,20 @@ def grid_heat_map(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def frame_distances(effects: pd.DataFrame) -> Figure:
+    """How far each frame of a clip lies from the same frame of the clip alone; one line a way of batching.
+
+    Args:
+        effects: from `audio_systems.mask_effects`.
+    """
+    figure, axes = _figure(3.2)
+    sns.lineplot(effects, x="seconds", y="distance", hue="way", style="way", palette="colorblind", ax=axes)
+    axes.set(xlabel="s", ylabel="distance / length of the frame")
+    axes.set_ylim(bottom=0)
+    axes.legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1, fontsize=8, frameon=False)
+    return figure
+
+
 def label_bias(shares: pd.DataFrame) -> Figure:
     """How often each label is the answer: groups of bars by label, one bar a column.
 
@@ -217,6 +239,49 @@ def label_bias(shares: pd.DataFrame) -> Figure:
     shares.plot.bar(ax=axes, width=0.8, rot=0, color=sns.color_palette("colorblind", len(shares.columns)))
     axes.set(xlabel="", ylabel="share")
     axes.legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    return figure
+
+
+STATES = {"trained": ("#fbe3cf", "#b3500a"), "frozen": ("#dcebf5", "#1f5f8b"), "": ("white", "0.45")}
+"""Fill and frame of a block diagram's boxes."""
+
+
+def block_diagram(boxes: "Sequence[Box]", arrows: "Sequence[Arrow]") -> Figure:
+    """Boxes on a grid, from the top down, with a label at every arrow.
+
+    Arrows go straight down where the boxes lie above each other. What is trained or frozen is written in the box, its
+    colour says the same again.
+
+    Args:
+        boxes, arrows: see `diagrams`.
+    """
+    wide, high, gap = 2.45, 0.5, 0.44  # inches: of a column, of a box, between two rows
+    columns, rows = max(box.column + box.span for box in boxes), 1 + max(box.row for box in boxes)
+    figure, axes = plt.subplots(figsize=(wide * columns, (high + gap) * rows - gap + 0.1))
+    figure.subplots_adjust(0, 0, 1, 1)
+    axes.set(xlim=(0, wide * columns), ylim=((high + gap) * rows - gap + 0.05, -0.05))
+    axes.set_axis_off()
+    edges = {}
+    for box in boxes:
+        left, right = box.column * wide + 0.12, (box.column + box.span) * wide - 0.12
+        top = box.row * (high + gap)
+        fill, frame = STATES[box.state]
+        edges[box.name] = (left, right, top)
+        axes.add_patch(
+            FancyBboxPatch((left, top), right - left, high, "round,pad=0,rounding_size=0.06", fc=fill, ec=frame)
+        )
+        said = f"{box.title}\n({box.state})" if box.state else box.title
+        axes.text((left + right) / 2, top + high / 2, said, ha="center", va="center", fontsize=9.5, linespacing=1.1)
+    for arrow in arrows:
+        (left, right, top), (to_left, to_right, to_top) = edges[arrow.start], edges[arrow.end]
+        middle, to_middle = (left + right) / 2, (to_left + to_right) / 2
+        if right - left <= to_right - to_left:  # the narrower box decides where a straight arrow runs
+            to_middle = min(max(middle, to_left), to_right)
+        else:
+            middle = min(max(to_middle, left), right)
+        drawn = {"arrowstyle": "-|>", "color": "0.25", "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", (to_middle, to_top), (middle, top + high), arrowprops=drawn)
+        axes.text(to_middle + 0.07, to_top - gap / 2, arrow.label, va="center", fontsize=9, linespacing=1.1)
     return figure
 
 

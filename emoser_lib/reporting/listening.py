@@ -2,14 +2,16 @@
 
 import base64
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
 
 from emoser_lib.corpora import Corpus
+from emoser_lib.reporting.scores import gold_for
 
 
 def one_clip_a_label(corpus: Corpus, seed: int = 0) -> list[str]:
@@ -19,23 +21,45 @@ def one_clip_a_label(corpus: Corpus, seed: int = 0) -> list[str]:
     >>> len(one_clip_a_label(load_corpus("demo")))
     6
     """
-    rows = corpus.training()
-    here = rows[[bool(path) and Path(path).is_file() for path in rows["audio"]]]
-    drawn = here.groupby("label").sample(1, random_state=seed).set_index("label")["id"]
-    return [drawn[label] for label in corpus.labels if label in drawn.index]
+    return clips_a_label(corpus, corpus.training()["id"], seed=seed)
 
 
-def listen(corpus: Corpus, clip_ids: Sequence[str]) -> HTML:
-    """A table of players, each with label and transcription (escaped: it is data from strangers)."""
+def clips_a_label(corpus: Corpus, ids: Iterable[str], each: int = 1, seed: int = 0) -> list[str]:
+    """Ids of some clips of every label whose audio is here, drawn with the seed from those given.
+
+    Args:
+        corpus: gives the labels, of the test split too: these clips are listened to, nothing is learnt from them.
+        ids: to draw from.
+        each: clips of every label; fewer where there are not so many.
+        seed: of the drawing.
+    """
+    audio = corpus.frame.set_index("id")["audio"][list(ids)]
+    here = audio.index[[bool(path) and Path(path).is_file() for path in audio]]
+    gold = gold_for(corpus, here).sample(frac=1, random_state=seed)
+    return [clip for label in corpus.labels for clip in gold.index[gold == label][:each]]
+
+
+def listen(corpus: Corpus, clip_ids: Sequence[str], said: pd.DataFrame | None = None) -> HTML:
+    """A table of players, each with label and transcription (escaped: it is data from strangers).
+
+    Args:
+        corpus: has clips and labels.
+        clip_ids: which clips.
+        said: what systems say of them: one row a clip, one column a system.
+    """
     if not clip_ids:
         return HTML(f"<p>No audio here: <code>emoser corpus fetch {escape(corpus.name)}</code> says how to get it.</p>")
-    rows = "".join(_row(corpus.row(clip)) for clip in clip_ids)
+    labels = gold_for(corpus, pd.Index(clip_ids))
+    answers = {} if said is None else said.T.to_dict()
+    rows = "".join(_row(corpus.row(clip), labels[clip], answers.get(clip, {})) for clip in clip_ids)
     return HTML(f"<table class='emoser-listen'><tbody>{rows}</tbody></table>")
 
 
-def _row(clip: pd.Series) -> str:
+def _row(clip: pd.Series, of: str, said: Mapping[Any, Any]) -> str:
     kind = mimetypes.guess_type(clip["audio"])[0] or "audio/wav"
     data = base64.b64encode(Path(clip["audio"]).read_bytes()).decode()
-    label, text = escape(clip["label"]), escape(clip["transcription"])
+    label, text = escape(of), escape(clip["transcription"])
     player = f"<audio controls preload='metadata' aria-label='{label}' src='data:{kind};base64,{data}'></audio>"
-    return f"<tr><th scope='row'>{label}</th><td>{player}</td><td lang='es'>{text}</td></tr>"
+    answers = "<br>".join(f"{escape(str(name))}: <b>{escape(str(answer))}</b>" for name, answer in said.items())
+    told = f"<td>{answers}</td>" if said else ""
+    return f"<tr><th scope='row'>{label}</th><td>{player}</td>{told}<td lang='es'>{text}</td></tr>"

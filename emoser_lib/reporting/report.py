@@ -9,7 +9,10 @@ from IPython.display import HTML, display, publish_display_data
 from emoser_lib.corpora import Corpus, describe
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from emoser_lib.systems.checkpoints import LLM
+    from emoser_lib.systems.encoders import Encoder
 
 GLUE = "application/papermill.record/"
 """Prefix under which myst-nb looks for values to put into prose."""
@@ -41,10 +44,19 @@ def introduce(corpus: Corpus) -> None:
 
 def introduce_llm(llm: "LLM") -> None:
     """Show one line that says which language model is used, and tell the record which weights these are."""
-    told = {"name": llm.name, "sha256": llm.sha256, "note": llm.note}
-    millions = sum(parameter.numel() for parameter in llm.model.parameters()) / 1e6
-    note = f" ({escape(llm.note)})" if llm.note else ""
+    _introduce("Language model", llm.name, llm.sha256, llm.note, llm.model)
+
+
+def introduce_encoder(encoder: "Encoder") -> None:
+    """The same of an audio encoder."""
+    _introduce("Audio encoder", encoder.name, encoder.sha256, encoder.note, encoder)
+
+
+def _introduce(what: str, name: str, sha256: str, noted: str, model: "Module") -> None:
+    told = {"name": name, "sha256": sha256, "note": noted}
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    note = f" ({escape(noted)})" if noted else ""
     size = f"{millions:,.0f}" if millions >= 10 else f"{millions:.1f}"
-    text = f"Language model <code>{escape(llm.name)}</code>{note}: {size} million parameters; sha256 of its weights "
-    html = f'<p class="emoser-corpus">{text}<code>{llm.sha256[:12]}…</code></p>'
+    text = f"{what} <code>{escape(name)}</code>{note}: {size} million parameters; sha256 of its weights "
+    html = f'<p class="emoser-corpus">{text}<code>{sha256[:12]}…</code></p>'
     display(HTML(html), metadata={"emoser": {"checkpoints": [told]}})

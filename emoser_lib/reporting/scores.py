@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from emoser_lib.corpora import Corpus
+from emoser_lib.errors import UsageError
 from emoser_lib.experiments import (
     SCHEMES,
     Fold,
@@ -33,24 +34,35 @@ def score_on(corpus: Corpus, predicted: pd.Series) -> Score:
 
 
 def score_table(
-    corpus: Corpus, predictions: Mapping[str, pd.Series], resamples: int = 2000, seed: int = 0
+    corpus: Corpus, predictions: Mapping[str, pd.Series], resamples: int = 2000, seed: int = 0, by: str = ""
 ) -> pd.DataFrame:
     """Scores of several systems, best first.
 
     Args:
         corpus: gives the gold labels and the label set.
         predictions: system -> predicted labels by clip id.
-        resamples: of the bootstrap by clip (95 %, percentile).
+        resamples: of the bootstrap (95 %, percentile).
         seed: of the bootstrap.
+        by: what is drawn: empty: clips; "speaker" or "video": all clips of one.
 
     Returns:
-        One row a system: macro_f1, low, high, paper_low, paper_high (the papers' formula), accuracy, uar, n.
+        One row a system: macro_f1, low, high, paper_low, paper_high (the papers' formula), accuracy, uar, uar_low,
+        uar_high, n.
+
+    Raises:
+        UsageError: the speaker or video of a clip is not known, or all clips are of one.
     """
     rows = {}
     for name, predicted in predictions.items():
         gold = gold_for(corpus, predicted.index)
         scored = score(gold, predicted, corpus.labels)
-        interval = bootstrap_interval(gold, predicted, corpus.labels, resamples=resamples, seed=seed)
+        groups = _groups(corpus, predicted.index, by) if by else None
+        interval, uar = (
+            bootstrap_interval(
+                gold, predicted, corpus.labels, groups=groups, metric=metric, resamples=resamples, seed=seed
+            )
+            for metric in ("macro_f1", "uar")
+        )
         paper_low, paper_high = paper_interval(scored.macro_f1, scored.n)
         rows[name] = {
             "macro_f1": scored.macro_f1,
@@ -60,6 +72,8 @@ def score_table(
             "paper_high": paper_high,
             "accuracy": scored.accuracy,
             "uar": scored.uar,
+            "uar_low": uar.low,
+            "uar_high": uar.high,
             "n": scored.n,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system").sort_values("macro_f1", ascending=False)
@@ -149,6 +163,13 @@ def scheme_table(estimator: BaseEstimator, corpus: Corpus, clips: Clips) -> pd.D
             if (columns["video"] != "").any():
                 rows[scheme]["shares_video"] = _shared_share(corpus, cuts)
     return pd.DataFrame(rows).T.rename_axis("scheme")
+
+
+def _groups(corpus: Corpus, ids: pd.Index, by: str) -> pd.Series:
+    groups = corpus.frame.set_index("id")[by][ids]
+    if (groups == "").any() or groups.nunique() < 2:
+        raise UsageError(f"corpus '{corpus.name}' has no two {by}s, or does not know a clip's: take intervals by clip.")
+    return groups
 
 
 def _shared_share(corpus: Corpus, cuts: list[Fold]) -> float:

@@ -125,6 +125,9 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
             "macro-F1": scored["macro_f1"],
             "low": scored["low"],
             "high": scored["high"],
+            "UAR": scored["uar"],
+            "UAR low": scored.get("uar_low"),
+            "UAR high": scored.get("uar_high"),
             "accuracy": scored["accuracy"],
             "n": scored["n"],
             "evaluated on": _evaluated_on(record),
@@ -134,7 +137,8 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
         for system, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
     ]
     rows.sort(key=lambda row: row["evaluated on"], reverse=True)  # a test before the folds that chose for it
-    return pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
+    table = pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
+    return table.dropna(axis=1, how="all")  # older records have no interval of the UAR
 
 
 def recorded_swings(notebook: str) -> pd.DataFrame:
@@ -211,8 +215,10 @@ def _systems(claims: pd.DataFrame) -> pd.Index:
 
 def _evaluated_on(record: Record) -> str:
     asked = record.parameters
-    if "refit" in asked:  # adapters: the test, or one of the folds that chose the settings
-        how = "test" if asked["refit"] else f"fold {asked['folds'][0]}, {asked['scheme']}"
+    if "refit" in asked:  # trained systems: the test, or the folds that chose the settings (of adapters the first)
+        which = asked["folds"] if "encoder" in asked else asked["folds"][:1]
+        named = f"fold {which[0]}" if len(which) == 1 else f"{len(which)} folds"
+        how = "test" if asked["refit"] else f"{named}, {asked['scheme']}"
     else:
         how = "test" if asked["evaluate"] == "test" else f"folds, {asked['scheme']}"
     return f"{asked['corpus']}, {how}"

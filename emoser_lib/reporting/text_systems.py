@@ -13,7 +13,7 @@ from emoser_lib.errors import UsageError
 from emoser_lib.experiments import published_records, score
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.answers import Answer, count_answers, parse_answer, to_label
-from emoser_lib.systems.prompts import PromptBatch, prompt_named
+from emoser_lib.systems.prompts import AUDIO, PromptBatch, prompt_named
 from emoser_lib.systems.verbaliser import WORDS, Verbaliser, words_for
 
 if TYPE_CHECKING:
@@ -25,16 +25,27 @@ UNPARSABLE = "no label"
 """What an answer without a label counts as where it counts as wrong."""
 
 
-def tokens(batch: PromptBatch, tokenizer: "PreTrainedTokenizerBase", clip: int = 0) -> HTML:
-    """One clip's input as the model gets it, a box a token; those of the clip's own part are framed."""
+def tokens(batch: PromptBatch, tokenizer: "PreTrainedTokenizerBase", clip: int = 0, places: int = 0) -> HTML:
+    """One clip's input as the model gets it, a box a token; those of the clip's own part are framed.
+
+    Args:
+        batch: the prompt with the clips' transcriptions.
+        tokenizer: of the model.
+        clip: its number.
+        places: embeddings that the audio takes, one box together.
+    """
     boxes = []
     table = batch.table(tokenizer, clip)
     for number, piece, text, part in zip(*(table[name] for name in ("id", "piece", "text", "part")), strict=True):
         # A token may be a part of a letter only: then its name says more than a replacement character.
         seen = escape((piece if "\ufffd" in text else text).replace(" ", "·").replace("\n", "↵"))
+        if number == AUDIO:
+            seen, part = f"<b>audio: {places} embeddings</b>", "rest"
         after = "<br>" if text.endswith("\n") else "<wbr>"
         boxes.append(f"<span class='emoser-token emoser-token-{part}' title='{number}'>{seen}</span>{after}")
-    counted = f"{len(batch.prefix)} tokens of the prefix, then {len(batch.rests[clip])} of this clip, framed"
+    own = len(batch.rests[clip]) - batch.rests[clip].count(AUDIO)
+    heard = f" and {places} of its audio" if places else ""
+    counted = f"{len(batch.prefix)} tokens of the prefix, then {own} of this clip{heard}, framed"
     return HTML(f"<p class='emoser-tokens'>{''.join(boxes)}</p><p class='emoser-corpus'>{counted}</p>")
 
 

@@ -165,7 +165,7 @@ def arm_values(system: str, arm: str) -> dict[str, Any]:
     """
     if arm not in ARMS:
         raise UsageError(f"There is no arm '{arm}'{did_you_mean(arm, list(ARMS))}: use one of {', '.join(ARMS)}.")
-    which = ARMS.index(arm)  # type: ignore[arg-type]
+    which = ARMS.index(arm)
     return {name: of[which] for difference in DIFFERENCES[system] for name, of in difference.values.items()}
 
 

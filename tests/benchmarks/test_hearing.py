@@ -12,9 +12,7 @@ from benchmarks import hearing
 
 
 @pytest.mark.slow
-def test_it_all_runs_and_both_ways_train_the_same(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_all_runs_and_both_ways_train_the_same(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
     found = json.loads(hearing.run(quick=True, out=tmp_path / "out").read_text())
     assert found["largest_loss_difference"] <= hearing.TOLERANCE

@@ -1,6 +1,7 @@
 """The dry run: counts that can be checked by hand, memory that a real model has, and `emoser plan`."""
 
 import json
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,20 +16,19 @@ from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCau
 
 from emoser_lib import cli
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.experiments.dry_run import (
-    PREFIX,
-    REST,
-    DryRun,
-    Memory,
-    activation_bytes,
-    configuration,
-    dry_run,
-    meta_model,
-)
+from emoser_lib.experiments.dry_run import DryRun, Needs, describe, dry_run
+from emoser_lib.experiments.memory import PREFIX, REST, Heard, Memory, activation_bytes
+from emoser_lib.experiments.meta_models import configuration, meta_encoder, meta_model
 from emoser_lib.experiments.profiles import plan
-from emoser_lib.systems.checkpoints import CHECKPOINTS, DEMO
+from emoser_lib.systems.audio_llm import AudioBatch, AudioLLM
+from emoser_lib.systems.bridges import Bridge, Joined, Linear, Queries, places
+from emoser_lib.systems.checkpoints import DEMO, names
+from emoser_lib.systems.encoders import Frames
 from emoser_lib.systems.label_logits import batcher, label_logits
 from emoser_lib.systems.lora import Lora, add_lora
+from emoser_lib.systems.packing import pack_choices
+from emoser_lib.systems.prefix_cache import PrefixCache
+from emoser_lib.systems.prompts import AUDIO
 
 GRID = """
 llm: str = "google/gemma-1.1-2b-it"  # which model
@@ -108,7 +108,7 @@ def test_the_papers_model_has_as_many_parameters_as_the_papers_library_counts(ch
     by_hand = 16 * 18 * (2 * (width + heads) + 2 * (width + head) + 3 * (width + mlp))
     assert adapter.trainable == by_hand == 19_611_648
     assert adapter.memory.weights == 4 * need.parameters
-    assert adapter.memory.adapter == adapter.memory.gradients == 4 * by_hand
+    assert adapter.memory.trained == adapter.memory.gradients == 4 * by_hand
     assert adapter.memory.optimiser == 8 * by_hand
     assert need.download_bytes == 2 * need.parameters  # the hub stores bfloat16
     assert need.trainings == 1 * 2 * 5 + 1
@@ -134,9 +134,9 @@ def test_what_a_parameter_changes(chapters: Path) -> None:
     def memory(**changed: Any) -> Memory:
         return planned(chapters, llm="own/tiny", ranks=[2], **changed).runs[0].adapters[0].memory
 
-    assert memory(targets="q,v").adapter < two.memory.adapter
+    assert memory(targets="q,v").trained < two.memory.trained
     assert memory(dtype="bfloat16").weights == two.memory.weights / 2
-    assert memory(dtype="bfloat16").adapter == two.memory.adapter
+    assert memory(dtype="bfloat16").trained == two.memory.trained
     assert memory(batch_size=8).activations > 1.5 * two.memory.activations
     assert memory(activation_checkpointing=True).activations < two.memory.activations / 3
     assert memory(dropout=0.0).activations < two.memory.activations
@@ -167,6 +167,47 @@ def test_activations_are_those_of_a_real_forward_pass() -> None:
     assert measured <= counted < 1.1 * measured
 
 
+FRAMES, WIDTH, CLIPS = 12, 8, 3
+BRIDGES = [Linear(), Linear(stack=4), Queries(4, 1, 2, 16, 32, 0.0)]
+
+
+@pytest.mark.parametrize("bridge", BRIDGES, ids=["linear", "stacked", "queries"])
+@pytest.mark.parametrize("adapted", [False, True], ids=["frozen", "adapted"])
+def test_activations_of_a_system_that_hears_are_those_of_a_real_forward_pass(bridge: Bridge, adapted: bool) -> None:
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2
+    )
+
+    def made() -> Any:
+        model = LlamaForCausalLM(config).requires_grad_(False).eval()
+        return add_lora(model, Lora(4, 8)) if adapted else model
+
+    count = places(bridge, FRAMES)
+    lengths = torch.full((CLIPS,), FRAMES)
+    with torch.device("meta"):
+        unreal, joined = made(), Joined(bridge, 1, WIDTH, 16)
+    heard = Heard(joined, Frames(torch.empty(CLIPS, 1, FRAMES, WIDTH, device="meta"), lengths), count)
+    counted = activation_bytes(unreal, CLIPS, prefix=20, rest=10, heard=heard)
+
+    model = AudioLLM(made(), bridge, WIDTH).train()
+    prompt = pack_choices([1] * 20, [[AUDIO] * count + [2] * 10] * CLIPS, [[3], [4]])
+    sound = Frames(torch.randn(CLIPS, 1, FRAMES, WIDTH), lengths)
+    batch = AudioBatch(prompt, sound, torch.zeros(CLIPS, dtype=torch.long), torch.ones(CLIPS))
+    states = None if adapted else PrefixCache(model.llm, [1] * 20).states()
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.losses(batch, states)
+    measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert measured / 1.1 < counted < 1.25 * measured
+
+
 def test_a_model_that_takes_no_packed_batch_is_planned_too() -> None:
     with torch.device("meta"):
         model = BloomForCausalLM(BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2))
@@ -175,7 +216,7 @@ def test_a_model_that_takes_no_packed_batch_is_planned_too() -> None:
     assert kept > 2 * (PREFIX + REST) * 16
 
 
-@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name != DEMO])
+@pytest.mark.parametrize("name", [name for name in names("llm") if name != DEMO])
 def test_every_known_architecture_is_built_and_adapted(name: str) -> None:
     model = meta_model(name)
     assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
@@ -205,7 +246,7 @@ def test_a_wrong_name_suggests_the_right_one(chapters: Path) -> None:
 def test_the_command_tells_a_program(emoser: Callable[..., Done]) -> None:
     done = emoser("--json")
     told = json.loads(done.stdout)
-    assert list(told) == ["profile", "runs", "download_bytes", "memory_bytes", "trainings", "refused"]
+    assert list(told) == ["profile", "runs", "download_bytes", "cache_bytes", "memory_bytes", "trainings", "refused"]
     none, asks, grid, small = told["runs"]
     assert (none["notebook"], none["checkpoint"], none["adapters"]) == ("01-words", None, [])
     assert (asks["licence"], asks["gated"], asks["access"]) == ("Gemma terms of use", True, "refused")
@@ -256,3 +297,91 @@ def test_wrong_usage_of_the_command(emoser: Callable[..., Done], words: str, arg
 
 def test_a_folder_that_is_not_whole(emoser: Callable[..., Done], tmp_path: Path) -> None:
     refused(1, "is not whole, config.json is not there", emoser("04-asks", "-p", "llm", str(tmp_path)))
+
+
+def hears(root: Path, chapter: str, only: str, **changed: Any) -> Needs:
+    [need] = dry_run(plan(root / "notebooks" / f"{chapter}.ipynb", "paper", only, changed), "paper").runs
+    return need
+
+
+@pytest.mark.usefixtures("chapters")
+def test_whisper_gemma_is_counted_and_set_beside_the_papers_number(root: Path) -> None:
+    need = hears(root, "08-whisper-gemma", "first")
+    [encoder], [system] = need.encoders, need.systems
+    assert (encoder.licence, encoder.gated, encoder.access) == ("Apache-2.0", False, "open")
+    assert encoder.download_bytes == 2 * 1_543_490_560  # the whole checkpoint, though half of it is used
+    assert system.bridge == 1280 * 2048 + 2048 == 2_623_488
+    assert (system.adapter, system.encoder_trained) == (0, 0)
+    assert system.parameters == encoder.parameters + system.bridge + 2_506_172_416
+    assert system.stated == 3_200_000_000
+    assert system.memory.weights == 4 * (system.parameters - system.bridge)
+    assert system.memory.trained == system.memory.gradients == system.memory.optimiser / 2 == 4 * system.bridge
+    frames = math.ceil(9.2 * 50)
+    assert encoder.recordings.clips == 3750
+    assert encoder.recordings.bytes == 3750 * frames * 1280 * 4
+    assert need.trainings == system.trainings == 1
+    said = describe(dry_run([], "paper").model_copy(update={"runs": (need,)}))
+    assert f"where the paper says 3.2 billion: {3_200_000_000 - system.parameters:,} fewer" in said
+
+
+@pytest.mark.usefixtures("chapters")
+def test_an_encoder_that_is_trained_along_needs_more(root: Path) -> None:
+    given = {"encoder": "openai/whisper-base", "llm": "HuggingFaceTB/SmolLM2-135M-Instruct", "folds": [0]}
+    frozen, trained = (hears(root, "08-whisper-gemma", "first", arm=arm, **given) for arm in ("published", "released"))
+    assert trained.systems[0].encoder_trained == trained.encoders[0].parameters == 20_590_592
+    assert trained.systems[0].memory.optimiser == frozen.systems[0].memory.optimiser + 8 * 20_590_592
+    assert trained.systems[0].memory.activations > frozen.systems[0].memory.activations
+    assert (trained.encoders[0].recordings.bytes, frozen.systems[0].stated) == (0, None)
+    assert frozen.encoders[0].recordings.clip_bytes == 460 * 512 * 4
+    grid = hears(root, "08-whisper-gemma", "grid", folds=[0, 1], **{k: v for k, v in given.items() if k != "folds"})
+    # Two batch sizes, two rates, three more weights of the labels, two folds, and the refit.
+    assert grid.trainings == (2 * 2 + 3) * 2 + 1
+
+
+@pytest.mark.usefixtures("chapters")
+def test_emotion2vec_gemma_is_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta_encoder.cache_clear()
+    monkeypatch.setitem(sys.modules, "funasr.models.emotion2vec.model", None)
+    changed = {"arms": ["published"], "folds": [0], "refit": False}
+    need = hears(root, "09-emotion2vec-gemma", "arms", **changed)
+    [encoder], [system] = need.encoders, need.systems
+    assert system.bridge == 768 * 2048 + 2048 == 1_574_912
+    assert (encoder.parameters, encoder.counted, encoder.access) == (93_800_000, False, "by hand")
+    assert "as its authors state them (install FunASR to count them)" in describe(
+        dry_run([], "paper").model_copy(update={"runs": (need,)})
+    )
+    monkeypatch.undo()
+    meta_encoder.cache_clear()
+
+
+def test_emotion2vec_is_counted_on_funasrs_model() -> None:
+    pytest.importorskip("funasr", reason="emotion2vec's own model is FunASR's, the extra emotion2vec")
+    meta_encoder.cache_clear()
+    made = meta_encoder("emotion2vec/emotion2vec_base")
+    assert (made.width, made.layers) == (768, 9)
+    assert made.model is not None
+    assert made.parameters == pytest.approx(93.8e6, rel=0.01)
+
+
+@pytest.mark.usefixtures("chapters")
+def test_emosllm_is_counted(root: Path) -> None:
+    given = {"llm": "HuggingFaceTB/SmolLM2-135M-Instruct", "other_encoders": ["openai/whisper-base"]}
+    need = hears(root, "10-emosllm", "meld", **given)
+    as_it_is, without, fewer, other, speech = need.systems
+    assert [encoder.checkpoint for encoder in need.encoders] == ["microsoft/wavlm-large", "openai/whisper-base"]
+    assert as_it_is.bridge - fewer.bridge == (32 - 8) * 768
+    assert as_it_is.bridge - other.bridge == (1024 - 512) * 768
+    assert as_it_is.adapter == 30 * 8 * (576 + 576 + 576 + 192) == speech.adapter
+    assert as_it_is.parameters == 315_453_120 + as_it_is.bridge + 134_515_008 + as_it_is.adapter
+    assert without.memory.activations < as_it_is.memory.activations
+    assert fewer.memory.activations < as_it_is.memory.activations
+    # 9.2 s are four windows of 3 s, in bfloat16; nobody here has the corpus.
+    assert need.encoders[0].recordings.clip_bytes == 4 * 150 * 1024 * 2
+    assert (need.encoders[0].recordings.clips, need.encoders[0].recordings.bytes) == (None, None)
+    assert need.trainings == 5
+    whole = hears(root, "10-emosllm", "meld", window_seconds=0.0, layer="weighted", **given)
+    assert whole.encoders[0].recordings.clip_bytes == 460 * 1024 * 25 * 2
+    assert whole.systems[0].bridge == as_it_is.bridge + 25
+    # Of whole clips it is asked what is said, with logits at each token.
+    assert whole.systems[-1].memory.activations > 1.5 * whole.systems[0].memory.activations
+    json.loads(need.model_dump_json())

@@ -16,6 +16,7 @@ from emoser_lib.experiments.scoring import score
 from emoser_lib.experiments.submission import (
     Submission,
     SubmissionScore,
+    merge_submissions,
     read_submission,
     score_submission,
     write_submission,
@@ -273,3 +274,57 @@ def test_emospeech_gold_scores_one(tmp_path: Path) -> None:
         "neutral": 291, "disgust": 177, "anger": 100, "joy": 90, "sadness": 86, "fear": 6
     }  # fmt: skip
     assert result.task_2.ci_bootstrap_video is not None
+
+
+def two_files(folder: Path, first: str, second: str) -> tuple[Path, Path]:
+    paths = folder / "text.csv", folder / "audio.csv"
+    for path, text in zip(paths, (first, second), strict=True):
+        path.write_text(text)
+    return paths
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "id,task_2\ndd,fear\ncc,joy\nbb,anger\naa,joy\n",
+        "id,task_2\ndd.mp3,fear\ncc.mp3,joy\nbb.mp3,anger\naa.mp3,joy\n",
+        "task_2;id\nfear; dd\njoy;cc \nanger;bb\njoy;aa\n",
+    ],
+)
+def test_two_files_become_one(tmp_path: Path, second: str) -> None:
+    files = two_files(tmp_path, HEAD + "dd,fear\n", second)
+    out = merge_submissions(*files, tmp_path / "results.csv")
+    assert out.read_text() == "id,task_1,task_2\naa,joy,joy\nbb,joy,anger\ncc,joy,joy\ndd,fear,fear\n"
+    merged = read_submission(out, small())
+    assert merged.task_1 is not None and merged.task_2 is not None
+    # Whichever file comes first, and into one of the two.
+    assert merge_submissions(*files[::-1], files[0]).read_text().splitlines()[1] == "dd,fear,fear"
+
+
+BOTH = "id,task_1,task_2\naa,joy,joy\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        (HEAD, HEAD, r"text.csv and .*audio.csv both have task_1: take it out"),
+        (BOTH, "id,task_2\naa,joy\n", r"text.csv and .*audio.csv both have task_2"),
+        (HEAD, "id,task_2\naa,joy\nbb,joy\n", r"audio.csv lacks the id 'cc', which .*text.csv has \(1 ids"),
+        ("id,task_1\naa,joy\n", "id,task_2\naa,joy\nzz,joy\n", "text.csv lacks the id 'zz', which .*audio.csv has"),
+        (HEAD, "id\naa\nbb\ncc\n", "audio.csv has neither the column task_1 nor task_2"),
+        (HEAD, "id,task_2\naa,joy\nbb,\ncc,joy\n", "audio.csv has an empty task_2 in row 2"),
+        (HEAD, "id,task_2\naa,joy\n,joy\ncc,joy\n", "audio.csv has an empty id in row 2"),
+        (HEAD, "id,task_2\naa,joy\naa.mp3,joy\ncc,joy\n", "audio.csv has the id 'aa' more than once"),
+        (HEAD, "id,tsak_2\naa,joy\n", "the column 'tsak_2'"),
+    ],
+)
+def test_files_that_cannot_be_merged(tmp_path: Path, first: str, second: str, sentence: str) -> None:
+    files = two_files(tmp_path, first, second)
+    with pytest.raises(DataError, match=sentence):
+        merge_submissions(*files, tmp_path / "results.csv")
+    assert not (tmp_path / "results.csv").exists()
+
+
+def test_a_file_that_is_not_there_cannot_be_merged(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no file .*none.csv"):
+        merge_submissions(tmp_path / "none.csv", tmp_path / "none.csv", tmp_path / "results.csv")

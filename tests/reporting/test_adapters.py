@@ -5,7 +5,8 @@ import pytest
 
 from emoser_lib.corpora import load_corpus
 from emoser_lib.experiments import evaluation_folds, folds, score
-from emoser_lib.experiments.training import Cell, TextSystem
+from emoser_lib.experiments.cells import Cell
+from emoser_lib.experiments.training import TextSystem
 from emoser_lib.reporting import adapters, figures, gold_for
 from emoser_lib.systems.checkpoints import load_llm
 from emoser_lib.systems.lora import Examples

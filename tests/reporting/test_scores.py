@@ -5,7 +5,8 @@ import pytest
 
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.corpora.corpus import build_frame
-from emoser_lib.experiments import evaluation_folds, predict_by_folds
+from emoser_lib.errors import UsageError
+from emoser_lib.experiments import bootstrap_interval, evaluation_folds, predict_by_folds
 from emoser_lib.reporting import (
     claims,
     gold_for,
@@ -19,6 +20,7 @@ from emoser_lib.reporting.tables import (
     lengths,
     paper_intervals,
     recorded_schemes,
+    recorded_scores,
     recorded_swings,
     shared_by_splits,
     typical_words,
@@ -127,3 +129,30 @@ def test_the_papers_intervals_are_rebuilt() -> None:
     table = paper_intervals(claims())
     assert len(table) == 6
     assert table["difference"].abs().max() < 2e-4
+
+
+def test_intervals_by_speaker_draw_whole_speakers(demo: Corpus, texts: Clips) -> None:
+    made = {"text-svm": predict_by_folds(baseline("text-svm"), demo, texts, evaluation_folds(demo, "folds", "speaker"))}
+    by_clip, by_speaker = (score_table(demo, made, resamples=300, by=by).loc["text-svm"] for by in ("", "speaker"))
+    for column in ("macro_f1", "uar", "n"):
+        assert by_clip[column] == by_speaker[column]
+    for table in (by_clip, by_speaker):
+        assert table["uar_low"] < table["uar"] < table["uar_high"]
+    gold, speakers = gold_for(demo, made["text-svm"].index), demo.frame.set_index("id")["speaker"]
+    expected = bootstrap_interval(
+        gold, made["text-svm"], demo.labels, groups=speakers[gold.index], metric="uar", resamples=300
+    )
+    assert (by_speaker["uar_low"], by_speaker["uar_high"]) == (expected.low, expected.high)
+    assert by_clip["uar_low"] != by_speaker["uar_low"]
+
+
+def test_intervals_by_speaker_need_speakers(demo: Corpus) -> None:
+    without = Corpus("w", demo.frame.assign(speaker=""))
+    with pytest.raises(UsageError, match="corpus 'w' has no two speakers"):
+        score_table(without, {"same": without.training().set_index("id")["label"]}, 100, by="speaker")
+
+
+def test_recorded_scores_have_a_column_only_where_something_is_known() -> None:
+    table = recorded_scores("03-classical")
+    assert {"macro-F1", "UAR", "evaluated on"} <= set(table) and "UAR low" not in table
+    assert recorded_scores("no-such-chapter").empty

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import sys
 from collections import Counter
 
 import numpy as np
@@ -19,8 +20,8 @@ from emoser_lib.corpora.generation import load_distributions
 from emoser_lib.errors import DataError
 from emoser_lib.systems.answers import parse_answer
 from emoser_lib.systems.checkpoints import DEMO_FOLDER
-from emoser_lib.systems.label_logits import packing_refusal
 from emoser_lib.systems.fitting import Training, fit
+from emoser_lib.systems.label_logits import packing_refusal
 from emoser_lib.systems.lora import Examples, LabelTask, Lora, adapted
 from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.prompts import PROMPTS, chat_of
@@ -50,6 +51,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def script(root):
+    sys.path.insert(0, str(root / "scripts"))  # it imports its text from there
     spec = importlib.util.spec_from_file_location("make_demo_llm", root / "scripts" / "make_demo_llm.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,174 @@
+"""The memory that a training takes, counted on torch's meta device, which has shapes but no numbers."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, computed_field
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DynamicCache
+
+from emoser_lib.systems.bridges import Joined
+from emoser_lib.systems.encoders import Frames
+from emoser_lib.systems.label_logits import attention_masks, batcher
+from emoser_lib.systems.packing import PackedBatch
+
+if TYPE_CHECKING:
+    from emoser_lib.systems.label_logits import CausalLM
+
+PREFIX, REST = 72, 112
+"""Tokens of Table 1's prompt, and of a clip with the template's end: enough for 99 % of EmoSPeech's clips with the
+tokenizer of SmolLM2; Gemma's needs 51 and 74."""
+
+ADAM = 2
+"""Numbers the optimiser keeps for each trained parameter."""
+
+
+class Strict(BaseModel):
+    """Base of what a dry run tells."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Memory(Strict):
+    """Bytes in the memory of the device during a training. Not counted: the library's own, buffers for products, and
+    memory that lies between tensors; a tenth on top is a fair guess.
+
+    Attributes:
+        weights: of the frozen models, in the run's dtype.
+        trained: adapter and bridge, float32 whatever the model's dtype, as peft makes an adapter.
+        gradients: of all that is trained.
+        optimiser: Adam's two running means of each trained parameter.
+        activations: what the forward pass of one packed batch keeps for the backward pass: `PREFIX` tokens and `REST`
+            for each clip, the places of its audio, logits at the label only. Attention as a plain product, which keeps
+            its weights too; most kernels do not, so that this is a few percent too much. With activation checkpointing:
+            the input of each layer, and what is in one layer.
+    """
+
+    weights: int
+    trained: int
+    gradients: int
+    optimiser: int
+    activations: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.weights + self.trained + self.gradients + self.optimiser + self.activations
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the language model hears of a batch, without numbers.
+
+    Attributes:
+        bridge: that makes it.
+        frames: of each entry, [entries, layers, T, width].
+        places: of the language model's input that one entry takes, see `bridges.places`.
+    """
+
+    bridge: Joined
+    frames: Frames
+    places: int
+
+
+def number_bytes(dtype: str) -> int:
+    """Bytes of one number.
+
+    >>> number_bytes("bfloat16")
+    2
+    """
+    return getattr(torch, dtype).itemsize
+
+
+def activation_bytes(
+    model: "CausalLM",
+    batch_size: int,
+    prefix: int = PREFIX,
+    rest: int = REST,
+    heard: Heard | None = None,
+    targets: int = 1,
+) -> int:
+    """What the forward pass of one packed batch keeps for the backward pass, counted in the graph that autograd makes.
+
+    Args:
+        model: with an adapter or, with ``heard``, frozen; on any device.
+        batch_size: clips, or windows of clips.
+        prefix: tokens that all clips share; of a frozen model its keys and values are there already.
+        rest: tokens of each clip, without its audio.
+        heard: its audio, which comes after the rest (where it stands does not matter here); ``None``: text only.
+        targets: tokens of each clip that are learnt.
+    """
+    device = next(model.parameters()).device
+    places = heard.places if heard else 0
+    batch = batcher(model)([0] * prefix, [[0] * (rest + places)] * batch_size, [[0] * targets] * batch_size).to(device)
+    model.train(any(parameter.requires_grad for parameter in model.parameters()))  # a frozen one has no dropout
+    states, start = _prefix_states(model, prefix), 0
+    if isinstance(batch, PackedBatch):
+        start = 0 if states is None else prefix
+        # The last positions instead of the batch's own: how many a mask holds is not known without numbers.
+        masks, keep = attention_masks(model, batch, start), batch_size * targets
+        given: dict[str, Any] = {"position_ids": batch.position_ids[:, start:], "past_key_values": states}
+    else:
+        masks, keep, given = batch.attention_mask, targets, {}
+    modules: list[nn.Module] = [model, *([heard.bridge.train()] if heard else [])]
+    with _kept(modules) as sizes:
+        ids = batch.input_ids[:, start:]
+        read = {"input_ids": ids} if heard is None else {"inputs_embeds": _embeddings(model, ids, heard)}
+        use_cache = bool(given) and states is not None
+        logits = model(**read, attention_mask=masks, logits_to_keep=keep, use_cache=use_cache, **given).logits
+        functional.cross_entropy(logits.flatten(0, 1).float(), batch.labels.pieces)
+    return sum(sizes.values())
+
+
+def module_activation_bytes(module: nn.Module, *given: Any) -> int:
+    """The same of any module that is called with ``given``."""
+    with _kept([module]) as sizes:
+        module.train()(*given)
+    return sum(sizes.values())
+
+
+def _prefix_states(model: "CausalLM", prefix: int) -> DynamicCache | None:
+    """Keys and values of the prefix, which a frozen model is given."""
+    if not prefix or any(parameter.requires_grad for parameter in model.parameters()):
+        return None
+    states = DynamicCache()
+    ids = torch.zeros(1, prefix, dtype=torch.long, device=next(model.parameters()).device)
+    with torch.no_grad():
+        model(input_ids=ids, past_key_values=states, use_cache=True, logits_to_keep=1)
+    return states
+
+
+def _embeddings(model: "CausalLM", ids: Tensor, heard: Heard) -> Tensor:
+    """The embeddings of all tokens, those in the audio's places from the bridge."""
+    text = model.get_input_embeddings()(ids)
+    sound, _ = heard.bridge(heard.frames)
+    sound = sound.flatten(0, 1).to(text.dtype)
+    rows, width = text.shape[0], text.shape[2]
+    places = torch.arange(len(sound), device=text.device)
+    return text.reshape(-1, width).index_copy(0, places, sound).view(rows, -1, width)
+
+
+@contextmanager
+def _kept(modules: Iterable[nn.Module]) -> Iterator[dict[int, int]]:
+    """Collect the bytes of each storage that autograd keeps, the modules' own parameters left out."""
+    own = {_storage(parameter) for module in modules for parameter in module.parameters()}
+    sizes: dict[int, int] = {}
+    alive: list[Any] = []  # an address is given to another tensor as soon as its first owner is gone
+
+    def keep(tensor: Tensor) -> Tensor:
+        if (address := _storage(tensor)) not in own:
+            sizes[address] = tensor.untyped_storage().nbytes()
+            alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield sizes
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
