@@ -23,7 +23,7 @@ BOOK := book/_build/html/index.html
 .PHONY: help setup book records bench bench-hearing test check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)

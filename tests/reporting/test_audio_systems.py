@@ -181,7 +181,7 @@ def test_the_audios_place_is_one_box_of_the_prompt() -> None:
     assert f"{len(batch.rests[0]) - 1} of this clip and 31 of its audio" in html
 
 
-def test_an_inverted_mask_leaves_the_beginning_only() -> None:
+def test_what_padding_mask_and_normalisation_do_is_told_apart() -> None:
     encoder = load_encoder("emoser/demo-emotion2vec")
     assert isinstance(encoder, Emotion2vecFrames)
     draw = np.random.default_rng(0)
@@ -190,9 +190,11 @@ def test_an_inverted_mask_leaves_the_beginning_only() -> None:
     mean = table.groupby("way")["distance"].mean()
     assert table["way"].iloc[0] == "right mask"
     assert len(table) == 4 * encoder.frames_of(32_000)
-    # Two seconds of padding: the inverted mask lets the whole clip be heard, so it does no harm.
-    assert mean["inverted mask"] == pytest.approx(mean["right mask"], rel=0.2, abs=0.01)
-    shorter = audio_systems.mask_effects(encoder, [waveforms[0], waveforms[1][:40_000]])
-    mean = shorter.groupby("way")["distance"].mean()
-    assert mean["inverted mask"] > 3 * mean["right mask"]
+    assert np.isfinite(table["distance"]).all()
+    assert (mean > 0.01).all()
+    # Without padding the right mask changes nothing; normalising with a louder clip still does.
+    equal = audio_systems.mask_effects(encoder, [waveforms[0], 9 * waveforms[1][:32_000]])
+    mean = equal.groupby("way")["distance"].mean()
+    assert mean["right mask"] < 1e-4
+    assert mean["right mask, normalised together"] > 0.01
     assert figures.frame_distances(table).axes[0].get_legend() is not None
