@@ -50,7 +50,9 @@ def test_every_requirement_is_pinned_within_its_bounds(project: dict[str, Any], 
 
 
 def test_this_environment_is_the_pinned_one(project: dict[str, Any], pins: dict[str, Version]) -> None:
-    installed = {canonicalize_name(d.name): Version(d.version) for d in metadata.distributions()}
+    # The first on the path is the one that is imported; setuptools, once imported, adds packages of its own at the end.
+    found = reversed(list(metadata.distributions()))
+    installed = {canonicalize_name(d.name): Version(d.version) for d in found}
     for requirement in requirements(project):
         name = canonicalize_name(requirement.name)
         assert installed[name].public == pins[name].public, f"{name}: run `make setup`"
