@@ -7,7 +7,6 @@ Both start from the same projector and take the same clips in the same order, st
 held together. What a stopped run has finished is not measured again.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -28,10 +27,10 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.run import fingerprint
+from benchmarks.run import command, fingerprint
 from benchmarks.worker import ATTENTION, matmul_rate
 from emoser_lib.corpora import Corpus, cache_home, data_home, load_corpus
-from emoser_lib.errors import DataError, EmoserError
+from emoser_lib.errors import DataError
 from emoser_lib.experiments import Fold, folds, records
 from emoser_lib.experiments.audio_training import AudioSystem, encode_cut, hear, made
 from emoser_lib.experiments.records import ROOT, write_whole
@@ -102,9 +101,7 @@ class Bench:
         learnt, held, verbaliser, _ = encode_cut(self.llm, system, hearing, self.cut)
         weights = [1.0] * len(verbaliser.labels)
         with made(self.llm, system, self.encoder) as model:
-            yield AudioTask(
-                model, system.bridge, verbaliser.ids, system.loss, weights, learnt, held, features or hearing.features
-            )
+            yield AudioTask(model, verbaliser.ids, system.loss, weights, learnt, held, features or hearing.features)
 
 
 class Released:
@@ -330,17 +327,5 @@ def result(bench: Bench, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure projector training with and without frames kept.")
-    parser.add_argument("--quick", action="store_true", help="a tiny model and few clips: does it run?")
-    parser.add_argument("--out", type=Path, help="where the result goes; default: book/benchmark/hearing/")
-    given = parser.parse_args()
-    try:
-        print(f"Written to {run(given.quick, given.out)}")
-    except EmoserError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    command("Measure projector training with and without frames kept.", run)

@@ -42,7 +42,7 @@ def main(llm: str, encoder: str, count: int, home: Path) -> None:
     audio = AudioLLM(model, bridge, heard.width)
     ids = [f"clip-{number}" for number in range(count)]
     learnt = Heard([2, 5, 6], [[7, AUDIO, 8]] * count, ids, range(count), [0] * count)
-    task = AudioTask(audio, bridge, [[9], [10]], Loss("none"), [1.0, 1.0], learnt, learnt, features)
+    task = AudioTask(audio, [[9], [10]], Loss("none"), [1.0, 1.0], learnt, learnt, features)
     optimizer = torch.optim.Adam(audio.joined.parameters())
     # Over all clips: what is read must not stay.
     for number in np.linspace(0, count - BATCH, STEPS).astype(int):

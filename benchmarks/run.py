@@ -10,7 +10,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -171,19 +171,18 @@ def run(quick: bool, out: Path | None) -> Path:
     return target
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure one LoRA training step and one epoch, side by side.")
-    parser.add_argument("--quick", action="store_true", help="a tiny random model and few steps: does it all run?")
-    parser.add_argument(
-        "--out", type=Path, help="where the result goes; default: book/benchmark/, for --quick the cache"
-    )
+def command(description: str, measure_all: Callable[[bool, Path | None], Path]) -> None:
+    """The command line of a benchmark: ``--quick`` and ``--out``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a tiny model and little work: does it all run?")
+    parser.add_argument("--out", type=Path, help="where the result goes; default: the book, for --quick the cache")
     given = parser.parse_args()
     try:
-        print(f"Written to {run(given.quick, given.out)}")
+        print(f"Written to {measure_all(given.quick, given.out)}")
     except EmoserError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":
-    main()
+    command("Measure one LoRA training step and one epoch, side by side.", run)

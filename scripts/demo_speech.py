@@ -12,34 +12,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from demo_text import listed
 from make_demo_corpus import at_level, speak, voiced, write_mp3
 
 from emoser_lib.corpora.audio import SAMPLE_RATE, read_waveform
 from emoser_lib.corpora.generation import PROSODY, QUALITIES, Voice, estimate_seconds, load_distributions
 from emoser_lib.systems.encoders import HOP
 
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(text.split(", "))
-
-
 SPREAD = {"pitch_level": 3.2, "pitch_range": 0.40, "rate": 0.15, "loudness": 5.0}
 """Standard deviations around 0 of the way of speaking, each wider than that of the whole demo corpus."""
 SECONDS = (1.5, 3.8)
 """Bounds of a clip's estimated length."""
 
-SUBJECTS = _listed(
+SUBJECTS = listed(
     "el médico, la cocinera, mi tía, tu padre, el ministro, la directora, el camarero, mi vecino, la presidenta, "
     "el alumno, la policía, el abogado, mi madre, el periodista, la actriz, el juez, la cajera, el hortelano, "
     "nuestro perro, la pintora, el fontanero, esa mujer, el chico rubio, la guía, un pescador, tu nieta"
 )
-PREDICATES = _listed(
+PREDICATES = listed(
     "compra fruta, ha perdido el tren, habla con la prensa, vuelve a casa, ha vendido el coche, lee un libro, "
     "sube la cuesta, trabaja en el puerto, cierra la ventana, dibuja un mapa, espera al fontanero, ha ido al teatro, "
     "viaja a Bilbao, firma un recibo, corta leña, sale del museo, llama a su prima, guarda los platos, "
     "busca las llaves, pinta la valla, riega el huerto, arregla el grifo, cruza el río, juega al ajedrez"
 )
-ENDINGS = _listed(
+ENDINGS = listed(
     "el martes por la tarde, con su hermano, desde hace un año, en la plaza mayor, antes de comer, "
     "cerca del puente nuevo, como su abuela, y luego descansa, bajo la lluvia, en pleno agosto, a las ocho y media, "
     "junto a la biblioteca, por segunda vez, sin abrigo, hasta el mediodía, después de clase, casi siempre solo, "

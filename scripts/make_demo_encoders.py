@@ -42,6 +42,7 @@ import emoser_lib
 from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.corpora.generation import PROSODY, QUALITIES
 from emoser_lib.errors import DataError, EmoserError
+from emoser_lib.systems.catalogue import emotion2vec_configuration
 from emoser_lib.systems.encoders import Emotion2vecFrames, Encoder, Wav2VecFrames, WhisperFrames
 
 OUT = Path(emoser_lib.__file__).parent / "systems" / "demo_models"
@@ -141,64 +142,27 @@ def _saver(model: Any, extractor: Any) -> Callable[[Path], None]:
     return save
 
 
-_NO_DROP_PATH = {"start_drop_path_rate": 0.0, "end_drop_path_rate": 0.0}
-EMOTION2VEC: Mapping[str, Any] = {
-    "depth": LAYERS,
-    "embed_dim": WIDTH,
-    "num_heads": HEADS,
-    "mlp_ratio": 4.0,
-    **{"norm_eps": 1e-5, "norm_affine": True, "layer_norm_first": False, "end_of_block_targets": False},
-    "normalize": True,
-    **_NO_DROP_PATH,
-    **dict.fromkeys(("encoder_dropout", "attention_dropout", "activation_dropout"), 0.0),
-    **dict.fromkeys(("post_mlp_drop", "dropout_input", "layerdrop"), 0.0),
-    "modalities": {
-        "audio": {
-            "type": "AUDIO",
-            "extractor_mode": "layer_norm",
-            "feature_encoder_spec": str(list(CONVOLUTIONS)),
-            "conv_pos_width": 95,
-            "conv_pos_groups": 16,
-            "conv_pos_depth": 5,
-            "conv_pos_pre_ln": False,
-            "prenet_depth": 1,
-            "prenet_layerdrop": 0.0,
-            "prenet_dropout": 0.0,
-            **_NO_DROP_PATH,
-            "num_extra_tokens": 10,
-            "init_extra_token_zero": True,
-            "mask_prob": 0.0,
-            "mask_prob_min": None,
-            "mask_channel_prob": 0.0,
-            "encoder_zero_mask": True,
-            "local_grad_mult": 1.0,
-            "use_alibi_encoder": True,
-            "alibi_scale": 1.0,
-            "learned_alibi": False,
-            "alibi_max_pos": None,
-            "learned_alibi_scale": True,
-            "learned_alibi_scale_per_head": True,
-            "learned_alibi_scale_per_layer": False,
-            "num_alibi_heads": HEADS,
-            "model_depth": LAYERS,
-            "decoder": None,
-        }
-    },
-}
-"""The configuration as FunASR reads it; the names and what is not about size are those of emotion2vec_base."""
+def emotion2vec_sizes() -> dict[str, Any]:
+    """FunASR's configuration of the demo's: small, and without dropout."""
+    sizes = emotion2vec_configuration(WIDTH, LAYERS, HEADS, prenet=1)
+    still = ("encoder_dropout", "attention_dropout", "activation_dropout", "post_mlp_drop", "layerdrop")
+    sizes |= dict.fromkeys(still, 0.0)
+    audio = {"feature_encoder_spec": str(list(CONVOLUTIONS)), "prenet_layerdrop": 0.0, "prenet_dropout": 0.0}
+    sizes["modalities"]["audio"] |= audio
+    return sizes
 
 
 def emotion2vec() -> tuple[Encoder, Callable[[Path], None]]:
     """An emotion2vec with random weights."""
     from funasr.models.emotion2vec.model import Emotion2vec
 
-    model = Emotion2vec(model_conf=dict(EMOTION2VEC))
+    model = Emotion2vec(model_conf=emotion2vec_sizes())
     filter_bank(model.modality_encoders["AUDIO"].local_encoder.conv_layers[0][0].weight)
 
     def save(folder: Path) -> None:
         weights = {name: tensor.contiguous() for name, tensor in model.half().state_dict().items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        config = {"model_type": "emotion2vec", "model_conf": EMOTION2VEC}
+        config = {"model_type": "emotion2vec", "model_conf": emotion2vec_sizes()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     return Emotion2vecFrames(model), save

@@ -1,7 +1,6 @@
 """Train an audio system on cuts of a corpus, each a cell (`cells`): its clips are encoded once, whatever the cut."""
 
 import copy
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,19 +18,19 @@ from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.cells import Cell, kept_cell
 from emoser_lib.experiments.folds import Fold
-from emoser_lib.systems import audio_llm, bridges, encoders, fitting, label_logits, lora, packing, prefix_cache
+from emoser_lib.systems import audio_llm, bridges, fitting, label_logits, lora, packing, prefix_cache
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
 from emoser_lib.systems.audio_prompts import TRANSCRIBE, audio_prompt
 from emoser_lib.systems.bridges import Bridge, Linear
 from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.encoders import Encoder, Layer
-from emoser_lib.systems.feature_cache import FeatureCache, Features
+from emoser_lib.systems.feature_cache import FeatureCache, Features, frames_depend_on
 from emoser_lib.systems.fitting import WEIGHTS, Trained, Training, fit, load_trained, trained_parameters
 from emoser_lib.systems.lora import Lora, adapted
 from emoser_lib.systems.verbaliser import Verbaliser, words_for
 
 TRAINING_CODE = (packing, label_logits, prefix_cache, fitting, lora, bridges, audio_llm)
-"""A change in what these modules do makes another cell; that of the encoders is in the features' digest."""
+"""A change in what these modules do makes another cell; that of the encoders is in `Hearing.identity`."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +103,11 @@ class Hearing:
         clip, _, number = key.rpartition("#") if self.seconds else (key, "", "0")
         return windows_of(self.corpus.waveform(clip), self.seconds)[int(number)]
 
-    @property
-    def digest(self) -> str:
-        """Stands for audio, encoder and what it gave."""
+    def identity(self, keys: Sequence[str], layer: Layer) -> object:
+        """Stands for the audio of these windows, the encoder, and what it gives or would give."""
         if self.features is not None:
-            return self.features.digest
-        return " ".join([self.corpus.sha256, self.encoder.sha256, str(sorted(self.encoder.how.items()))])
+            return self.features.of(keys).digest
+        return [self.corpus.sha256, frames_depend_on(self.encoder, layer)]
 
 
 def windows_of(waveform: np.ndarray, seconds: float) -> list[np.ndarray]:
@@ -121,10 +119,19 @@ def windows_of(waveform: np.ndarray, seconds: float) -> list[np.ndarray]:
     [3.0, 3.0, 3.0]
     """
     size = round(seconds * SAMPLE_RATE)
-    if not size or len(waveform) <= size:
-        return [waveform]
-    starts = [min(start, len(waveform) - size) for start in range(0, len(waveform), size)]
-    return [waveform[start : start + size] for start in dict.fromkeys(starts)]
+    return [waveform[start : start + size] if size else waveform for start in window_starts(len(waveform), seconds)]
+
+
+def window_starts(samples: int, seconds: float) -> list[int]:
+    """The sample at which each window of `windows_of` begins.
+
+    >>> window_starts(112_000, 3.0)
+    [0, 48000, 64000]
+    """
+    size = round(seconds * SAMPLE_RATE)
+    if not size or samples <= size:
+        return [0]
+    return [min(start, samples - size) for start in range(0, samples, size)]
 
 
 def hear(
@@ -152,8 +159,8 @@ def hear(
             yield from zip(windows[clip], pieces, strict=True)
 
     if system.encoding != "cached":
-        for _, waveform in cut():
-            encoder.check(waveform)
+        for key, waveform in cut():
+            encoder.check(waveform, f"clip {key}")
         return Hearing(encoder, windows, None, corpus, seconds)
     features = FeatureCache(encoder, system.encoder_layer, home).add(cut())
     return Hearing(encoder, windows, features, corpus, seconds)
@@ -181,7 +188,7 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
         "llm": [llm.sha256, str(llm.model.dtype)],
         "system": asdict(system),
         "bridge": type(system.bridge).__name__,
-        "features": hearing.digest,
+        "features": hearing.identity([*learnt.sounds, *held_out.sounds], system.encoder_layer),
         "learnt": asdict(learnt),
         "held_out": [cut.validation, asdict(held_out)],
         "words": [verbaliser.labels, verbaliser.ids],
@@ -193,7 +200,6 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
             weights = system.loss.of([verbaliser.labels[label] for label in learnt.labels], verbaliser.labels)
             task = AudioTask(
                 model,
-                system.bridge,
                 verbaliser.ids,
                 system.loss,
                 weights,
@@ -208,8 +214,7 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
             save_file(trained_parameters(model), folder / WEIGHTS)
         return trained
 
-    code = TRAINING_CODE if system.encoding == "cached" else (*TRAINING_CODE, encoders)
-    return kept_cell(identity, code, cut.validation, verbaliser.labels, run, home)
+    return kept_cell(identity, TRAINING_CODE, cut.validation, verbaliser.labels, run, home)
 
 
 @contextmanager
@@ -290,14 +295,10 @@ def encode_cut(
 def _spoken(llm: LLM, hearing: Hearing, texts: pd.Series, clips: Sequence[str]) -> list[list[int]]:
     """What is said, with the end token; not of a clip that was cut, since no one knows which words are in a window."""
     ends = [] if llm.tokenizer.eos_token_id is None else [llm.tokenizer.eos_token_id]
-    ids = llm.tokenizer([TRANSCRIBE.leading + texts[clip] for clip in clips], add_special_tokens=False)["input_ids"]
+    said = [TRANSCRIBE.leading + texts[clip] for clip in clips]
+    # A control token in a transcription is text like any other.
+    ids = llm.tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return [[*own, *ends] if len(hearing.windows[clip]) == 1 else [] for own, clip in zip(ids, clips, strict=True)]
-
-
-def steps_of(system: AudioSystem, clips: int) -> int:
-    """Updates that a training on so many entries takes."""
-    training = system.training
-    return training.epochs * math.ceil(math.ceil(clips / training.batch_size) / training.accumulation)
 
 
 @contextmanager
@@ -338,7 +339,6 @@ def answers(
         for way in ("with", "without"):
             task = AudioTask(
                 model,
-                system.bridge,
                 verbaliser.ids,
                 system.loss,
                 [],

@@ -155,18 +155,10 @@ def linear_diagram(
         Box("prompt", "Prompt and\ntranscription", "", row, 1),
         Box("embedding", "Embedding table", "frozen", row + 1, 1),
         Box("joined", "Audio in its place in the text", "", row + 2, 0, 2),
-        Box("llm", named["llm"], "trained" if system.adaptation else "frozen", row + 3, 0, 2),
-        Box("labels", "Words of the labels", "", row + 4, 0, 2),
-        Box("softmax", "Probabilities of the labels", "", row + 5, 0, 2),
     ]
     arrows = [
-        Arrow("prompt", "embedding", f"{shapes.tokens:,} tokens"),
         Arrow("encoder", "projector", f"frames\n{times(shapes.frames)}"),
         Arrow("projector", "joined", f"audio\n{times(shapes.audio)}"),
-        Arrow("embedding", "joined", f"text\n{times(shapes.text)}"),
-        Arrow("joined", "llm", f"embeddings {times(shapes.joined)}"),
-        Arrow("llm", "labels", f"logits at the last position: {shapes.logits:,}"),
-        Arrow("labels", "softmax", f"{shapes.labels} logits, softmax"),
     ]
     if shapes.mel:
         arrows += [
@@ -175,4 +167,30 @@ def linear_diagram(
         ]
     else:
         arrows.append(Arrow("waveform", "encoder", f"{shapes.samples:,} samples"))
+    reads, flows = reading(shapes, system, named["llm"], row + 3, columns=2)
+    return boxes + reads, arrows + flows
+
+
+def reading(shapes: Shapes, system: AudioSystem, llm: str, row: int, columns: int) -> tuple[list[Box], list[Arrow]]:
+    """What all systems that hear do with the text, and with audio and text joined.
+
+    Args:
+        shapes: from `measure`.
+        system: says whether the language model is trained.
+        llm: what its box says.
+        row: of that box; there are boxes "prompt", "embedding" and "joined" before it.
+        columns: how wide the boxes are.
+    """
+    boxes = [
+        Box("llm", llm, "trained" if system.adaptation else "frozen", row, 0, columns),
+        Box("labels", "Words of the labels", "", row + 1, 0, columns),
+        Box("softmax", "Probabilities of the labels", "", row + 2, 0, columns),
+    ]
+    arrows = [
+        Arrow("prompt", "embedding", f"{shapes.tokens:,} tokens"),
+        Arrow("embedding", "joined", f"text\n{times(shapes.text)}"),
+        Arrow("joined", "llm", f"embeddings {times(shapes.joined)}"),
+        Arrow("llm", "labels", f"logits at the last position: {shapes.logits:,}"),
+        Arrow("labels", "softmax", f"{shapes.labels} logits, softmax"),
+    ]
     return boxes, arrows

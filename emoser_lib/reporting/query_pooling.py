@@ -8,9 +8,10 @@ import torch
 from emoser_lib.corpora import Corpus
 from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.experiments import EmosllmSettings, published_records
-from emoser_lib.experiments.audio_training import AudioSystem, hear, made
+from emoser_lib.experiments.audio_training import AudioSystem, hear, made, window_starts, windows_of
 from emoser_lib.experiments.cells import Cell
-from emoser_lib.reporting.diagrams import Arrow, Box, Shapes, times
+from emoser_lib.reporting.claims import claims
+from emoser_lib.reporting.diagrams import Arrow, Box, Shapes, reading, times
 from emoser_lib.reporting.scores import score_on
 from emoser_lib.systems.bridges import Queries, QueryPoolingMapper
 from emoser_lib.systems.checkpoints import LLM
@@ -26,28 +27,31 @@ def choices(settings: EmosllmSettings) -> pd.DataFrame:
         One row a choice: here, the paper's, source.
     """
     s, unknown = settings, "not known"
+    said = claims()["printed"]
+    layers, heads, width = (said[f"emosllm-mapper-{what}"] for what in ("layers", "heads", "width"))
     lora = f"LoRA on {s.targets}, rank {s.rank}, alpha {s.alpha}, dropout {s.dropout:g}"
     mapper = f"{s.mapper_layers} layers, {s.mapper_heads} heads, width {s.mapper_width}"
     blocks = f"{s.norm}-norm, GELU, feed-forward width {s.mapper_mlp}, dropout {s.mapper_dropout:g}"
     cut = f"{s.window_seconds:g} s windows side by side, the last one ends with the clip"
     learns = f"Adam, learning rate {s.learning_rate:g} down to 0, batch {s.batch_size}, {s.epochs} epochs"
+    here = f"{s.window_seconds:g} s" if s.window_seconds else "whole clips"
     second = f"recognition of speech, weight {s.speech_weights[0]:g}"
     rows = [
-        ("language model", s.llm, "Llama3.2-3B-Instruct", SUMMARY),
+        ("language model", s.llm, said["emosllm-llm"], SUMMARY),
         ("its adaptation", lora, "LoRA; matrices, rank and alpha not known", f"{SUMMARY}; numbers: {OURS}"),
-        ("audio encoder", s.encoder, "robust wav2vec 2.0 and WavLM", SUMMARY),
+        ("audio encoder", s.encoder, said["emosllm-encoders"], SUMMARY),
         ("its weights", "frozen", unknown, OURS),
         ("its layer", s.layer, unknown, OURS),
         ("bridge", "learnt queries in a Transformer encoder", "the same", SUMMARY),
-        ("queries", str(s.queries[0]), "32", REVIEWS),
+        ("queries", str(s.queries[0]), said["emosllm-queries"], REVIEWS),
         ("where they go", "after the frames; only their places are kept", "the same", REVIEWS),
-        ("Transformer encoder", mapper, "2 layers, 8 heads, width 768", REVIEWS),
+        ("Transformer encoder", mapper, f"{layers} layers, {heads} heads, width {width}", REVIEWS),
         ("its blocks", blocks, unknown, OURS),
         ("into its width", "one linear layer a frame", unknown, OURS),
         ("order of the frames", s.positions, unknown, OURS),
         ("order of the input", "audio, prompt, transcription", "audio, prompt, transcription if any", SUMMARY),
         ("wording of the prompt", "see below", unknown, OURS),
-        ("length of the input", f"{s.window_seconds:g} s" if s.window_seconds else "whole clips", "3 s", SUMMARY),
+        ("length of the input", here, f"{said['emosllm-window-seconds']} s", SUMMARY),
         ("longer clips", cut if s.window_seconds else "whole", unknown, OURS),
         ("several windows", "mean of their probabilities", unknown, OURS),
         ("second task", second, "recognition of speech, in the same pipeline", f"{REVIEWS}; weight: {OURS}"),
@@ -88,9 +92,6 @@ def queries_diagram(
         Box("prompt", "Prompt and\ntranscription", "", 3, 2),
         Box("embedding", "Embedding table", "frozen", 4, 2),
         Box("joined", "Audio, then the text", "", 5, 0, 3),
-        Box("llm", named["llm"], "trained" if system.adaptation else "frozen", 6, 0, 3),
-        Box("labels", "Words of the labels", "", 7, 0, 3),
-        Box("softmax", "Probabilities of the labels", "", 8, 0, 3),
     ]
     arrows = [
         Arrow("waveform", "encoder", f"{shapes.samples:,} samples"),
@@ -99,13 +100,9 @@ def queries_diagram(
         Arrow("queries", "mapper", times((queries, width))),
         Arrow("mapper", "exit", f"{times((queries, width))}, the queries' of {frames + queries}"),
         Arrow("exit", "joined", f"audio {times(shapes.audio)}"),
-        Arrow("prompt", "embedding", f"{shapes.tokens:,} tokens"),
-        Arrow("embedding", "joined", f"text\n{times(shapes.text)}"),
-        Arrow("joined", "llm", f"embeddings {times(shapes.joined)}"),
-        Arrow("llm", "labels", f"logits at the last position: {shapes.logits:,}"),
-        Arrow("labels", "softmax", f"{shapes.labels} logits, softmax"),
     ]
-    return boxes, arrows
+    reads, flows = reading(shapes, system, named["llm"], 6, columns=3)
+    return boxes + reads, arrows + flows
 
 
 @torch.no_grad()
@@ -147,17 +144,16 @@ def mapper_steps(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus
     return pd.DataFrame(rows, columns=["step", "rows", "width", "what happens"]).set_index("step")
 
 
-def windows(corpus: Corpus, system: AudioSystem, encoder: Encoder, clips: Sequence[str]) -> pd.DataFrame:
+def windows(corpus: Corpus, system: AudioSystem, clips: Sequence[str]) -> pd.DataFrame:
     """How clips are cut: seconds, windows and the seconds at which each window begins."""
-    hearing = hear(encoder, system, corpus, clips)
     rows = []
     for clip in clips:
-        seconds = len(corpus.waveform(clip)) / SAMPLE_RATE
-        pieces = hearing.windows[clip]
-        length = len(hearing.waveform(pieces[0])) / SAMPLE_RATE
-        starts = [min(number * length, seconds - length) for number in range(len(pieces))]
-        begins = ", ".join(f"{start:.2f}" for start in starts)
-        rows.append({"clip": clip, "seconds": seconds, "windows": len(pieces), "each": length, "begin at": begins})
+        waveform = corpus.waveform(clip)
+        seconds = len(waveform) / SAMPLE_RATE
+        starts = window_starts(len(waveform), system.window_seconds)
+        length = len(windows_of(waveform, system.window_seconds)[0]) / SAMPLE_RATE
+        begins = ", ".join(f"{start / SAMPLE_RATE:.2f}" for start in starts)
+        rows.append({"clip": clip, "seconds": seconds, "windows": len(starts), "each": length, "begin at": begins})
     return pd.DataFrame(rows).set_index("clip")
 
 

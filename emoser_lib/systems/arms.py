@@ -25,7 +25,7 @@ class Difference:
         published, released, corrected: what each does.
         source: of the published and the released way.
         reason: for the corrected one.
-        values: parameter -> its value in each arm, in the order of `ARMS`; empty where no parameter can show it.
+        values: parameter -> its value in each arm, in the order of `ARMS`; empty where it is told but not run.
     """
 
     what: str
@@ -58,11 +58,11 @@ _OPTIMISER = _difference(
     "optimiser",
     (
         "batch size and learning rate only (Table 2)",
-        "AdamW with betas .9 and .98, epsilon 1e-5, weight decay .01; the rate falls to a tenth in 5 epochs, once an "
-        "epoch; 8 epochs at most",
-        "Adam with a rate that falls to 0, as for the paper's other systems",
+        "AdamW with betas .9 and .98, epsilon 1e-5, weight decay .01 on all that is trained; the rate falls to a tenth "
+        "in 5 epochs, once an epoch; 8 epochs at most; gradients of any size",
+        "Adam with a rate that falls to 0 and gradients of norm 1 at most, as for the paper's other systems",
     ),
-    "paper: section 4.2 and Table 2; code: config.json, alm.py",
+    "paper: section 4.2 and Table 2; code: config.json, alm.py, train.py (its Trainer is not told to clip)",
     "one schedule for all systems, and no more choices than needed",
     betas=((0.9, 0.999), (0.9, 0.98), (0.9, 0.999)),
     epsilon=(1e-8, 1e-5, 1e-8),
@@ -70,6 +70,7 @@ _OPTIMISER = _difference(
     final_rate=(0.0, 0.1, 0.0),
     decay_epochs=(0, 5, 0),
     by_epoch=(False, True, False),
+    clip=(1.0, 0.0, 1.0),
 )
 _ORDER = _difference(
     "order of the training clips",
@@ -83,14 +84,22 @@ _EPOCH = _difference(
     ("not said", "the best of the fold that is reported, looked at each half epoch", "the last"),
     "code: train.py, EarlyStopping on val/f1",
     "a maximum over looks at the same clips is too high",
-    selection=("last", "best", "last"),
 )
 _CLASS_WORDS = _difference(
     "words of the labels",
     ("each emotion's token; which, it does not say", "neutral, disgust, angry, happy, sad, fear", "the same"),
     "paper: section 3.3; code: alm.py, space_indices (an older file gives joy and fear the same token)",
     "six tokens, no two the same: the verbaliser makes sure",
-    words=("adjectives", "adjectives", "adjectives"),
+)
+_DEVICES = _difference(
+    "devices",
+    (
+        "not said",
+        "two GPUs in half precision; the batch size is that of each",
+        "one device; the batch size is an update's",
+    ),
+    "code: train.py, devices and precision",
+    "a batch size should mean one thing",
 )
 _FOLD_SCORE = _difference(
     "score of a fold",
@@ -122,6 +131,7 @@ DIFFERENCES: Mapping[str, Sequence[Difference]] = MappingProxyType(
             _ORDER,
             _EPOCH,
             _FOLD_SCORE,
+            _DEVICES,
         ),
         "emotion2vec-gemma": (
             _difference(
@@ -148,6 +158,7 @@ DIFFERENCES: Mapping[str, Sequence[Difference]] = MappingProxyType(
             _ORDER,
             _EPOCH,
             _FOLD_SCORE,
+            _DEVICES,
         ),
     }
 )

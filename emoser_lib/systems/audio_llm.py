@@ -146,7 +146,7 @@ class AudioLLM(nn.Module):
     ) -> None:
         super().__init__()
         embedding: Any = llm.get_input_embeddings()
-        self.llm, self.encoder, self.layer = llm, encoder, layer
+        self.llm, self.encoder, self.layer, self.declared = llm, encoder, layer, bridge
         self.joined = Joined(bridge, layers, width, embedding.weight.shape[1]).to(llm.device)
         self.scale = float(getattr(embedding, "embed_scale", 1.0)) if scaled else 1.0
         self.frozen = not any(p.requires_grad for p in llm.parameters())
@@ -221,7 +221,6 @@ class AudioTask:
 
     Args:
         model: its parts, made.
-        bridge: the declaration it was made from.
         words: the pieces of each label's word.
         loss: how the labels' losses are weighed.
         weights: of the labels, from `Loss.of`.
@@ -239,7 +238,6 @@ class AudioTask:
     def __init__(
         self,
         model: AudioLLM,
-        bridge: Bridge,
         words: Sequence[Sequence[int]],
         loss: Loss,
         weights: Sequence[float],
@@ -253,7 +251,7 @@ class AudioTask:
     ) -> None:
         if any(list(rest).count(AUDIO) != 1 for rest in learnt.rests):
             raise UsageError("A prompt has not exactly one place for the audio: give its template one <audio>.")
-        self.model, self.bridge, self.words = model, bridge, words
+        self.model, self.words = model, words
         self.loss_settings, self.weights = loss, torch.tensor(weights)
         self.learnt, self.held_out = learnt, held_out
         self.features, self.waveform = features, waveform
@@ -308,7 +306,7 @@ class AudioTask:
             lengths = [self.model.encoder.frames_of(len(waveform)) for waveform in sound.waveforms]
             if self.model.encoder.context == "batch":
                 lengths = [max(lengths)] * len(lengths)
-        counts = [places(self.bridge, length) for length in lengths]
+        counts = [places(self.model.declared, length) for length in lengths]
         rests = [_fill(heard.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
         choices = pack_choices if self._packs else plain_choices
         labels = torch.tensor([heard.labels[entry] for entry in entries] if heard.labels else [], dtype=torch.long)

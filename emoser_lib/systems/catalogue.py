@@ -80,8 +80,11 @@ def _wav2vec(model_type: str) -> Mapping[str, Any]:
     )
 
 
-def _emotion2vec(width: int, layers: int, heads: int, prenet: int) -> Mapping[str, Any]:
-    """As in FunASR's config.yaml, without what only its training needs."""
+def emotion2vec_configuration(width: int, layers: int, heads: int, prenet: int) -> dict[str, Any]:
+    """FunASR's ``model_conf`` of an emotion2vec of these sizes, without what only its training needs.
+
+    What is not about size is as in emotion2vec_base.
+    """
     audio = {
         "type": "AUDIO",
         "prenet_depth": prenet,
@@ -109,32 +112,30 @@ def _emotion2vec(width: int, layers: int, heads: int, prenet: int) -> Mapping[st
         "conv_pos_depth": 5,
         "conv_pos_pre_ln": False,
     }
-    return MappingProxyType(
-        {
-            "depth": layers,
-            "embed_dim": width,
-            "num_heads": heads,
-            "mlp_ratio": 4.0,
-            "norm_eps": 1e-5,
-            "norm_affine": True,
-            "layer_norm_first": False,
-            "normalize": True,
-            "encoder_dropout": 0.1,
-            "attention_dropout": 0.1,
-            "activation_dropout": 0.0,
-            "post_mlp_drop": 0.1,
-            "dropout_input": 0.0,
-            "layerdrop": 0.05,
-            "start_drop_path_rate": 0.0,
-            "end_drop_path_rate": 0.0,
-            "average_top_k_layers": layers,
-            "end_of_block_targets": False,
-            "loss_beta": 0.0,
-            "loss_scale": None,
-            "clone_batch": 8,
-            "modalities": {"audio": audio},
-        }
-    )
+    return {
+        "depth": layers,
+        "embed_dim": width,
+        "num_heads": heads,
+        "mlp_ratio": 4.0,
+        "norm_eps": 1e-5,
+        "norm_affine": True,
+        "layer_norm_first": False,
+        "normalize": True,
+        "encoder_dropout": 0.1,
+        "attention_dropout": 0.1,
+        "activation_dropout": 0.0,
+        "post_mlp_drop": 0.1,
+        "dropout_input": 0.0,
+        "layerdrop": 0.05,
+        "start_drop_path_rate": 0.0,
+        "end_drop_path_rate": 0.0,
+        "average_top_k_layers": layers,
+        "end_of_block_targets": False,
+        "loss_beta": 0.0,
+        "loss_scale": None,
+        "clone_batch": 8,
+        "modalities": {"audio": audio},
+    }
 
 
 GEMMA_2B = _llm("gemma", 256_000, 2048, 18, (8, 1, 256), 16_384)
@@ -225,7 +226,9 @@ CHECKPOINTS: Mapping[str, CheckpointFacts] = MappingProxyType(
             "self-supervised for emotion; converted from emotion2vec_base.pt",
             kind="encoder",
             dtype="float32",
-            architecture=MappingProxyType({"model_type": "emotion2vec", "model_conf": _emotion2vec(768, 8, 12, 4)}),
+            architecture=MappingProxyType(
+                {"model_type": "emotion2vec", "model_conf": emotion2vec_configuration(768, 8, 12, 4)}
+            ),
         ),
     }
 )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "demo_models"
 DEMO_FOLDER = SHIPPED / "demo-gemma"
-FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
-"""What is downloaded: never ``*.bin`` or ``*.py``."""
+FILES = ("model.safetensors", "model-*.safetensors", "*.json", "*.jinja", "tokenizer.model")
+"""What is downloaded: never ``*.bin`` or ``*.py``, and no second copy of the weights (``model.fp32-*.safetensors``)."""
 DTYPES = ("float32", "bfloat16", "float16")
 ENCODER_TYPES = ("whisper", "wavlm", "wav2vec2", "emotion2vec")
 """``model_type`` of the audio encoders."""

@@ -69,7 +69,6 @@ class Encoder(nn.Module, ABC):
         context: what it hears besides a clip, see `Context`.
     """
 
-    batches: ClassVar[bool] = True
     shortest: ClassVar[int] = 400
     """Samples: with fewer the convolutions have no frame."""
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
@@ -82,6 +81,7 @@ class Encoder(nn.Module, ABC):
     width: int
     layers: int
     longest: float = 60.0
+    batches: bool = True
     context: Context = "clip"
 
     @abstractmethod
@@ -237,6 +237,8 @@ class Wav2VecFrames(Encoder):
         self.extractor = extractor
         self.context = context
         self.width, self.layers = self.model.config.hidden_size, self.model.config.num_hidden_layers + 1
+        # Layer normalisation sees one clip's moment, group normalisation the whole row with its padding.
+        self.batches = self.model.config.feat_extract_norm == "layer"
 
     def frames_of(self, samples: int) -> int:
         """What the convolutions leave, which do not pad."""
@@ -262,11 +264,6 @@ class Wav2VecFrames(Encoder):
             out = self.model(batch, attention_mask=mask, output_hidden_states=True)
         return [*out.hidden_states[:-1], out.last_hidden_state], lengths
 
-    @property
-    def batches(self) -> bool:  # type: ignore[override]
-        """Layer normalisation sees one clip's moment, group normalisation the whole row with its padding."""
-        return self.model.config.feat_extract_norm == "layer"
-
 
 class Emotion2vecFrames(Encoder):
     """emotion2vec, clip by clip: batching changes values near the padding even with the right mask.
@@ -277,7 +274,7 @@ class Emotion2vecFrames(Encoder):
     """
 
     batches = False
-    packages = ("torch", "funasr")
+    packages: ClassVar[tuple[str, ...]] = ("torch", "funasr")
 
     def __init__(self, model: Any, context: Context = "clip") -> None:
         super().__init__()

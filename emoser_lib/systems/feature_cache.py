@@ -125,7 +125,7 @@ class FeatureCache:
                 f"{encoder.name} is being trained, its frames change: call it without a cache, or freeze it."
             )
         self.encoder, self.layer, self.batch_size = encoder, layer, batch_size
-        self._facts = _facts(encoder, layer)
+        self._facts = frames_depend_on(encoder, layer)
         self.key = hashlib.sha256(json.dumps(self._facts, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = (home or features_home()) / self.key
         self._swept = False
@@ -224,8 +224,8 @@ def features_home() -> Path:
     return cache_home() / "features"
 
 
-def _facts(encoder: Encoder, layer: Layer) -> dict[str, object]:
-    """All that frames depend on besides the audio."""
+def frames_depend_on(encoder: Encoder, layer: Layer) -> dict[str, object]:
+    """All that frames depend on besides the audio, as JSON can write it."""
     encoder.check_layer(layer)
     return {
         "weights": encoder.sha256,

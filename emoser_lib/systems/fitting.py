@@ -33,7 +33,7 @@ class Training:
         learning_rate: at the start, 1e-4 (seed 1).
         accumulation: steps whose gradients are summed up before an update; 1 (our choice).
         warmup: share of the steps in which the learning rate rises; 0 (our choice).
-        weight_decay: 0, so Adam (seed 1) and AdamW are one.
+        weight_decay: on everything that is trained; 0, so Adam (seed 1) and AdamW are one.
         betas: Adam's, .9 and .999 (its authors').
         epsilon: Adam's, 1e-8 (its authors').
         final_rate: what is left of the learning rate in the end, as a share of it; 0.
@@ -165,6 +165,10 @@ class TaskTrainer(Trainer):
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """All of them, as torch's AdamW does; the Trainer would leave biases and normalisations out."""
+        return [name for name, _ in model.named_parameters()]
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         assert output_dir is not None

@@ -124,7 +124,7 @@ def test_the_diagram_has_a_shape_on_every_arrow(
 def test_windows_end_where_the_clip_does(settings: EmosllmSettings, encoder: Encoder, demo: Corpus) -> None:
     seconds = {clip: len(demo.waveform(clip)) / 16_000 for clip in demo.frame["id"].iloc[:30]}
     long, short = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
-    table = query_pooling.windows(demo, settings.system(), encoder, [long, short])
+    table = query_pooling.windows(demo, settings.system(), [long, short])
     assert list(table["windows"]) == [2, 1]
     assert table["begin at"][long] == f"0.00, {seconds[long] - 3:.2f}"
     assert table["each"][short] == pytest.approx(seconds[short])

@@ -9,57 +9,15 @@ from typing import Any
 
 import pytest
 
-EMOTION2VEC: dict[str, Any] = {
-    "depth": 2,
-    "embed_dim": 32,
-    "num_heads": 4,
-    "mlp_ratio": 2.0,
-    "norm_eps": 1e-5,
-    "norm_affine": True,
-    "layer_norm_first": False,
-    "normalize": True,
-    "encoder_dropout": 0.1,
-    "attention_dropout": 0.1,
-    "activation_dropout": 0.0,
-    "post_mlp_drop": 0.1,
-    "dropout_input": 0.0,
-    "layerdrop": 0.05,
-    "start_drop_path_rate": 0.0,
-    "end_drop_path_rate": 0.0,
-    "average_top_k_layers": 2,
-    "end_of_block_targets": False,
-    "loss_beta": 0.0,
-    "loss_scale": None,
-    "clone_batch": 1,
-    "modalities": {
-        "audio": {
-            "type": "AUDIO",
-            "prenet_depth": 1,
-            "prenet_layerdrop": 0.0,
-            "prenet_dropout": 0.1,
-            "start_drop_path_rate": 0.0,
-            "end_drop_path_rate": 0.0,
-            "num_extra_tokens": 3,
-            "init_extra_token_zero": True,
-            "local_grad_mult": 1.0,
-            "use_alibi_encoder": True,
-            "alibi_scale": 1.0,
-            "learned_alibi": False,
-            "alibi_max_pos": None,
-            "learned_alibi_scale": True,
-            "learned_alibi_scale_per_head": True,
-            "learned_alibi_scale_per_layer": False,
-            "num_alibi_heads": 4,
-            "model_depth": 2,
-            "decoder": None,
-            "extractor_mode": "layer_norm",
-            "feature_encoder_spec": "[(16,10,5)] + [(16,3,2)]*4 + [(16,2,2)] + [(16,2,2)]",
-            "conv_pos_width": 9,
-            "conv_pos_groups": 4,
-            "conv_pos_depth": 2,
-            "conv_pos_pre_ln": False,
-        }
-    },
+from emoser_lib.systems.catalogue import emotion2vec_configuration
+
+EMOTION2VEC = emotion2vec_configuration(width=32, layers=2, heads=4, prenet=1) | {"mlp_ratio": 2.0}
+EMOTION2VEC["modalities"]["audio"] |= {
+    "num_extra_tokens": 3,
+    "feature_encoder_spec": "[(16,10,5)] + [(16,3,2)]*4 + [(16,2,2)] + [(16,2,2)]",
+    "conv_pos_width": 9,
+    "conv_pos_groups": 4,
+    "conv_pos_depth": 2,
 }
 """A configuration as FunASR's config.yaml has it, small."""
 

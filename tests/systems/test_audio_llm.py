@@ -1,6 +1,7 @@
 """A language model that hears: packed and cached as if written out clip by clip; the loss; what is trained."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from emoser_lib.errors import UsageError
+from emoser_lib.systems.arms import arm_values
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
 from emoser_lib.systems.bridges import Bridge, Linear, Queries, places
 from emoser_lib.systems.encoders import Frames, WhisperFrames
@@ -98,7 +100,7 @@ def task(
     torch.manual_seed(1)
     model = AudioLLM(llm, bridge, WIDTH).eval()
     features: Any = Kept(lengths)
-    return AudioTask(model, bridge, WORDS, loss or Loss(), weights, learnt, held_out or learnt, features, **more)
+    return AudioTask(model, WORDS, loss or Loss(), weights, learnt, held_out or learnt, features, **more)
 
 
 def written_out(made: AudioTask, learnt: Heard) -> Tensor:
@@ -209,6 +211,8 @@ def test_only_the_bridge_is_trained_and_a_batch_of_it_can_be_kept(tmp_path: Path
     before = {name: p.clone() for name, p in llm.named_parameters()}
     learnt = heard(6)
     made = task(llm, Linear(), learnt, weights=(1.0, 1.0, 1.0), lengths=[5, 8, 3, 9, 2, 4])
+    made.model.train()
+    assert not llm.training, "the dropout of what is frozen is not part of the training"
     trained = fit(made, Training(epochs=30, batch_size=3, learning_rate=1e-2), tmp_path)
     assert trained.scores.shape == (30, 6, 3)
     assert trained.scores[-1].argmax(axis=1).tolist() == learnt.labels
@@ -232,6 +236,37 @@ def test_with_an_adapter_bridge_and_adapter_are_trained_together(tmp_path: Path)
         changed = {name for name, p in trained_parameters(made.model).items() if not torch.equal(p, names[name])}
     assert any("lora_B" in name for name in changed)
     assert any("queries" in name for name in changed)
+
+
+def test_a_training_is_that_of_torch_written_out(tmp_path: Path) -> None:
+    """The released arm's optimiser, step by step: order of the clips, betas, decay of all, schedule, no clipping."""
+    values = arm_values("whisper-gemma", "released")
+    given = {field.name: values[field.name] for field in fields(Training) if field.name in values}
+    training = Training(epochs=4, batch_size=2, learning_rate=1e-2, **{**given, "decay_epochs": 2})
+    ours, theirs = (task(tiny("gemma"), Linear(), heard()) for _ in range(2))
+    fit(ours, training, tmp_path)
+    parameters = list(theirs.model.joined.parameters())
+    optimizer = torch.optim.AdamW(parameters, 1e-2, betas=(0.9, 0.98), eps=1e-5, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=2)
+    for _ in range(4):
+        for clips in ([0, 1], [2, 3]):
+            batch = theirs.batch(clips)
+            optimizer.zero_grad()
+            theirs.loss(batch, theirs.items(batch)).backward()
+            optimizer.step()
+        schedule.step()
+    for mine, other in zip(ours.model.joined.parameters(), parameters, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
+
+
+def test_activations_computed_twice_train_the_same(tmp_path: Path) -> None:
+    scores = []
+    for again in (False, True):
+        with adapted(tiny("llama"), Lora(2, 4, "q,v", 0.0)) as llm:
+            made = task(llm, Linear(), heard())
+            training = Training(epochs=2, batch_size=2, learning_rate=1e-2, activation_checkpointing=again)
+            scores.append(fit(made, training, tmp_path / str(again)).scores)
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 
 
 def test_the_auxiliary_task_adds_its_loss_where_something_is_said() -> None:
@@ -269,7 +304,7 @@ def live(train: bool) -> tuple[AudioTask, WhisperFrames]:
     torch.manual_seed(1)
     model = AudioLLM(tiny("gemma"), Linear(), WIDTH, encoder=encoder, train_encoder=train)
     learnt = heard()
-    made = AudioTask(model, Linear(), WORDS, Loss(), [1.0, 1.0, 1.0], learnt, learnt, waveform=lambda key: sounds[key])
+    made = AudioTask(model, WORDS, Loss(), [1.0, 1.0, 1.0], learnt, learnt, waveform=lambda key: sounds[key])
     return made, encoder
 
 

@@ -99,3 +99,13 @@ def test_bridges_that_cannot_be_are_refused() -> None:
         Linear(0)
     with pytest.raises(UsageError, match="width 768 must be even and a multiple of its 7 heads"):
         Queries(heads=7)
+
+
+def test_queries_see_each_other() -> None:
+    [clip] = frames([6])
+    model = joined(SMALL)
+    with torch.no_grad():
+        before = model(batch([clip]))[0]
+        model.bridge.queries[0, 0] += 1
+        after = model(batch([clip]))[0]
+    assert (after - before).abs().amax(dim=2).min() > 1e-5, "a query did not notice that another one changed"

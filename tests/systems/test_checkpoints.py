@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -21,6 +22,7 @@ from transformers.utils import logging
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.catalogue import CHECKPOINTS, DEMO, DEMO_ENCODERS
 from emoser_lib.systems.checkpoints import (
+    FILES,
     find_checkpoint,
     load_llm,
     local_checkpoint,
@@ -178,6 +180,18 @@ def test_every_known_checkpoint_has_what_a_download_needs() -> None:
             assert "converted from" in facts.note
         else:
             assert len(bytes.fromhex(facts.revision)) == 20
+
+
+def test_a_download_takes_the_weights_once_and_no_pickle() -> None:
+    offered = [
+        "config.json",
+        "model.safetensors",
+        "model-00001-of-00002.safetensors",
+        "model.fp32-00001-of-00002.safetensors",
+        "pytorch_model.bin",
+        "modeling_mine.py",
+    ]
+    assert list(filter_repo_objects(offered, allow_patterns=list(FILES))) == offered[:3]
 
 
 class Hub(BaseHTTPRequestHandler):

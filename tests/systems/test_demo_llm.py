@@ -1,9 +1,8 @@
 """The shipped demo model is small, loads with transformers alone, and leaves LoRA something to adapt."""
 
 import hashlib
-import importlib.util
+import importlib
 import json
-import sys
 from collections import Counter
 
 import numpy as np
@@ -51,11 +50,9 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def script(root):
-    sys.path.insert(0, str(root / "scripts"))  # it imports its text from there
-    spec = importlib.util.spec_from_file_location("make_demo_llm", root / "scripts" / "make_demo_llm.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(root / "scripts"))  # its text is in a module beside it
+        return importlib.import_module("make_demo_llm")
 
 
 @pytest.fixture

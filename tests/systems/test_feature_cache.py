@@ -13,14 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems import code_identity
 from emoser_lib.systems.encoders import Encoder, load_encoder
 from emoser_lib.systems.feature_cache import LOOK_AHEAD, FeatureCache, Features, cache_size, prune
-
-Clips = list[tuple[str, np.ndarray]]
+from tests.systems.sounds import entries, never, sounds
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +26,11 @@ def encoder(encoder_folder: Callable[[str], Path]) -> Encoder:
     return load_encoder(str(encoder_folder("whisper")), device="cpu")
 
 
-def sounds(n: int, samples: int = 3_000) -> Clips:
-    rng = np.random.default_rng(0)
-    return [(f"clip-{i}", rng.standard_normal(samples + 400 * i).astype(np.float32)) for i in range(n)]
-
-
-def entries(home: Path) -> list[Path]:
-    return sorted(home.glob("*/*/*.safetensors"))
-
-
 def changed(path: Path, content: bytes) -> None:
     """Write it as a fault of another day: a file system's clock is too coarse for one of the same moment."""
     later = time.time() + 5
     path.write_bytes(content)
     os.utime(path, (later, later))
-
-
-def never(*_: object) -> list[Tensor]:
-    raise AssertionError("encoded again")
 
 
 @pytest.mark.parametrize("layer", [-1, 1, "all"])

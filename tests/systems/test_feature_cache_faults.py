@@ -8,33 +8,17 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from emoser_lib.systems.encoders import Encoder, load_encoder
 from emoser_lib.systems.feature_cache import FeatureCache, Features
-
-Clips = list[tuple[str, np.ndarray]]
+from tests.systems.sounds import Clips, entries, never, sounds
 
 
 @pytest.fixture(scope="module")
 def encoder(encoder_folder: Callable[[str], Path]) -> Encoder:
     return load_encoder(str(encoder_folder("whisper")), device="cpu")
-
-
-def sounds(n: int, samples: int = 3_000) -> Clips:
-    rng = np.random.default_rng(0)
-    return [(f"clip-{i}", rng.standard_normal(samples + 400 * i).astype(np.float32)) for i in range(n)]
-
-
-def entries(home: Path) -> list[Path]:
-    return sorted(home.glob("*/*/*.safetensors"))
-
-
-def never(*_: object) -> list[Tensor]:
-    raise AssertionError("encoded again")
 
 
 def repaired(cache: FeatureCache, clips: Clips) -> tuple[Features, list[str]]:
