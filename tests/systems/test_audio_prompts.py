@@ -12,6 +12,8 @@ from emoser_lib.systems.prompts import AUDIO, AUDIO_MARK, AUDIO_TAG, TAG, Prompt
 
 TOKENIZER: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(DEMO_FOLDER, local_files_only=True)
 SAID = st.text(st.characters(codec="utf-8", exclude_characters="▁"), max_size=30)
+# Without what a control token or the mark begins with: those are broken by a space.
+PLAIN = st.text(st.characters(codec="utf-8", exclude_characters=f"▁<[{AUDIO_MARK[0]}"), max_size=30)
 ANY = SAID | st.sampled_from([AUDIO_TAG, AUDIO_MARK, TAG, "<start_of_turn>", f"a{AUDIO_MARK}b"])
 
 
@@ -37,7 +39,7 @@ def test_the_audio_has_one_place(name: str, chat: str, said: list[str]) -> None:
 
 @pytest.mark.parametrize("name", AUDIO_PROMPTS)
 @settings(max_examples=25, deadline=None)
-@given(said=SAID)
+@given(said=PLAIN)
 def test_it_is_where_the_template_says(name: str, said: str) -> None:
     prompt = AUDIO_PROMPTS[name]
     encoded = prompt.encode(TOKENIZER, [said], "plain")
