@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import emoser_lib
+from emoser_lib.cli_checkpoints import checkpoint, qwen_audio
 from emoser_lib.cli_options import json_option, own_folder, own_folder_options, print_json
 from emoser_lib.cli_submission import submission
 from emoser_lib.errors import EmoserError, UsageError
@@ -67,6 +68,8 @@ def emoser() -> None:
 
 
 emoser.add_command(submission)
+emoser.add_command(checkpoint)
+emoser.add_command(qwen_audio)
 
 
 @emoser.group()
@@ -333,32 +336,6 @@ def cache_prune(older_than: float | None, encoder: str | None, everything: bool,
     if as_json:
         return print_json({"freed_bytes": freed})
     print(f"{freed / 1e6:.1f} MB freed in {feature_cache.features_home()}")
-
-
-@emoser.group()
-def checkpoint() -> None:
-    """Checkpoints of language models and audio encoders."""
-
-
-@checkpoint.command("convert")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("dest", type=click.Path(path_type=Path))
-@click.option("--name", help="The known checkpoint it is to be, whose sha256 is pinned.")
-@click.option("--sha256", metavar="HEX", help="Of the source's weights, as their publisher states it.")
-@json_option
-def checkpoint_convert(source: Path, dest: Path, name: str | None, sha256: str | None, as_json: bool) -> None:
-    """Write an encoder's .bin or .pt as safetensors, once; nothing in it is executed.
-
-    SOURCE: the weights, with their configuration beside them, or the folder of both. DEST: a new folder.
-    """
-    from emoser_lib.systems.convert import convert_checkpoint
-
-    done = convert_checkpoint(source, dest, name=name, sha256=sha256)
-    if as_json:
-        return print_json(asdict(done) | {"folder": str(done.folder)})
-    print(f"{done.folder}: {done.tensors} tensors, sha256 {done.sha256}")
-    if done.left_out:
-        print(f"left out, of the pre-training only: {len(done.left_out)} tensors, such as {done.left_out[0]}")
 
 
 @emoser.command()

@@ -17,6 +17,8 @@ def missing_need(item: pytest.Item) -> str | None:
     """Why this test cannot run here, if it cannot."""
     if item.get_closest_marker("needs_data") and not os.environ.get("EMOSER_DATA"):
         return f"needs the real corpora: set EMOSER_DATA to their folder; {CORPORA}"
+    if item.get_closest_marker("needs_fixtures") and not os.environ.get("EMOSER_FIXTURES"):
+        return "needs outputs of an original implementation, which are not part of the project: set EMOSER_FIXTURES"
     if item.get_closest_marker("needs_browser") and find_browser() is None:
         return "needs Chromium: run `make browser` as root, or `apt-get install chromium`"
     return None
@@ -26,7 +28,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     reason = missing_need(item)
     if reason is None:
         return
-    if os.environ.get("CI") and not (item.get_closest_marker("needs_data") and "EMOSER_DATA" not in os.environ):
+    own = {"needs_data": "EMOSER_DATA", "needs_fixtures": "EMOSER_FIXTURES"}
+    lent = any(item.get_closest_marker(mark) and name not in os.environ for mark, name in own.items())
+    if os.environ.get("CI") and not lent:
         pytest.fail(f"in CI this must run, but it {reason}", pytrace=False)
     pytest.skip(reason)
 

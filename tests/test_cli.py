@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from emoser_lib.corpora import LABELS, load_corpus
+from tests.systems.qwen_v1 import write_v1
 
 
 def emoser(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -59,6 +60,7 @@ def answered(*arguments: str, **environment: str) -> object:
         ("is not in the range", ["cache", "prune", "--older-than", "-1"]),
         ("nothing is cached of encoder 'nosuch'", ["cache", "prune", "--encoder", "nosuch"]),
         ("nosuch is not there: name one", ["checkpoint", "convert", "nosuch", "new"]),
+        ("nosuch is not there: name the folder", ["qwen-audio", "convert", "nosuch", "new"]),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(
@@ -232,3 +234,16 @@ def test_a_checkpoint_is_converted_once(tmp_path: Path) -> None:
     assert done["source_sha256"] == right
     assert (tmp_path / "dest/model.safetensors").is_file()
     refused(2, "is a whole checkpoint already", *convert, "--sha256", right)
+
+
+def test_qwen_audio_is_converted_once(tmp_path: Path) -> None:
+    convert = ["qwen-audio", "convert", str(write_v1(tmp_path / "source")), str(tmp_path / "dest")]
+    weights = tmp_path / "source/model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    refused(1, f"{weights} cannot be read", *convert)
+    assert not (tmp_path / "dest").exists()
+    weights.write_bytes(whole)
+    done = answered(*convert)
+    assert (done["shards"], done["tokenizer"], done["folder"]) == (1, False, str(tmp_path / "dest"))
+    refused(2, "is converted already", *convert)
