@@ -43,7 +43,8 @@ from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.corpora.generation import PROSODY, QUALITIES
 from emoser_lib.errors import DataError, EmoserError
 from emoser_lib.systems.catalogue import emotion2vec_configuration
-from emoser_lib.systems.encoders import Emotion2vecFrames, Encoder, Wav2VecFrames, WhisperFrames
+from emoser_lib.systems.emotion2vec_frames import Emotion2vecFrames
+from emoser_lib.systems.encoders import Encoder, Wav2VecFrames, WhisperFrames
 
 OUT = Path(emoser_lib.__file__).parent / "systems" / "demo_models"
 LIMIT = 1_500_000

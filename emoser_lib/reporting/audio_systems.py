@@ -19,7 +19,8 @@ from emoser_lib.reporting.adapters import By, Grid
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.audio_llm import Loss, Weights
 from emoser_lib.systems.checkpoints import LLM
-from emoser_lib.systems.encoders import Emotion2vecFrames, Encoder
+from emoser_lib.systems.emotion2vec_frames import Emotion2vecFrames
+from emoser_lib.systems.encoders import Encoder
 
 TABLE_2 = "thau-table2-b{batch_size}-lr1e-{exponent}"
 """The ids of the claims of seed 1's Table 2."""

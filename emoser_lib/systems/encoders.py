@@ -176,7 +176,8 @@ class Encoder(nn.Module, ABC):
                 "(`emoser corpus check` names such clips) or set window_seconds."
             )
 
-    def _floats(self, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
+    def floats(self, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
+        """The waveforms as tensors on the encoder's device."""
         return [torch.from_numpy(np.ascontiguousarray(w, dtype=np.float32)).to(self.device) for w in waveforms]
 
 
@@ -198,24 +199,13 @@ class WhisperFrames(Encoder):
         return -(-samples // HOP)
 
     def outputs(self, waveforms: Sequence[np.ndarray]) -> tuple[Sequence[Tensor], Tensor]:
-        """As the model's own forward, which takes full windows only, but for as many frames as there are."""
+        """See `whisper_layers`; the last one normalised."""
         lengths = torch.tensor([self.frames_of(len(waveform)) for waveform in waveforms])
         if self.context == "batch":
             lengths = lengths.max().expand(len(lengths))
         mels = [self._mel(waveform, int(frames)) for waveform, frames in zip(waveforms, lengths, strict=True)]
-        # Two mel frames become one frame, and the second convolution never looks past the second of a pair: so
-        # zeros after a clip are what its own end is padded with.
         mel = pad_sequence([one.T for one in mels], batch_first=True).transpose(1, 2)
-        x = gelu(self.model.conv1(mel))
-        x = gelu(self.model.conv2(x)).transpose(1, 2)
-        x = x + self.model.embed_positions.weight[: x.shape[1]]
-        mask = None
-        if self.context == "clip" and len(set(lengths.tolist())) > 1:
-            heard = torch.arange(x.shape[1]) < lengths[:, None]
-            mask = heard[:, None, None].expand(-1, 1, x.shape[1], -1).to(x.device)
-        hidden = [x]
-        for layer in self.model.layers:
-            hidden.append(layer(hidden[-1], mask))
+        hidden = whisper_layers(self.model, mel, lengths if self.context == "clip" else None)
         hidden[-1] = self.model.layer_norm(hidden[-1])
         kept = int(lengths.max())
         return [states[:, :kept] for states in hidden], lengths
@@ -226,6 +216,31 @@ class WhisperFrames(Encoder):
         features = self.extractor(padded, sampling_rate=SAMPLE_RATE, padding="do_not_pad", truncation=False)
         mel = torch.as_tensor(np.asarray(features["input_features"][0]))
         return mel.to(self.device, self.model.conv1.weight.dtype)
+
+
+def whisper_layers(model: Any, mel: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
+    """What goes into the first layer of a Whisper encoder and what each one gives, each [clips, T, width].
+
+    The model's own forward takes full windows only; this takes as many frames as there are.
+
+    Args:
+        model: the encoder; its last normalisation is not applied.
+        mel: [clips, mels, 2 T].
+        lengths: int64 [clips], how many of T are each clip's: nothing looks beyond. ``None``: all of them.
+    """
+    # Two mel frames become one frame, and the second convolution never looks past the second of a pair: so zeros
+    # after a clip are what its own end is padded with.
+    x = gelu(model.conv1(mel))
+    x = gelu(model.conv2(x)).transpose(1, 2)
+    x = x + model.embed_positions.weight[: x.shape[1]]
+    mask = None
+    if lengths is not None and len(set(lengths.tolist())) > 1:
+        heard = torch.arange(x.shape[1]) < lengths[:, None]
+        mask = heard[:, None, None].expand(-1, 1, x.shape[1], -1).to(x.device)
+    hidden = [x]
+    for layer in model.layers:
+        hidden.append(layer(hidden[-1], mask))
+    return hidden
 
 
 class Wav2VecFrames(Encoder):
@@ -250,7 +265,7 @@ class Wav2VecFrames(Encoder):
             self.extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")["input_values"][0]
             for waveform in waveforms
         ]
-        values = self._floats(normalised)
+        values = self.floats(normalised)
         samples = torch.tensor([len(one) for one in values])
         lengths = torch.tensor([self.frames_of(len(one)) for one in values])
         mask = None
@@ -263,79 +278,6 @@ class Wav2VecFrames(Encoder):
             warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
             out = self.model(batch, attention_mask=mask, output_hidden_states=True)
         return [*out.hidden_states[:-1], out.last_hidden_state], lengths
-
-
-class Emotion2vecFrames(Encoder):
-    """emotion2vec, clip by clip: batching changes values near the padding even with the right mask.
-
-    With the context "batch" it does what the released code of seed 1 does: the waveforms of a batch are padded with
-    zeros and normalised together, and the mask that says where there is sound is handed over as the one that says where
-    there is padding.
-    """
-
-    batches = False
-    packages: ClassVar[tuple[str, ...]] = ("torch", "funasr")
-
-    def __init__(self, model: Any, context: Context = "clip") -> None:
-        super().__init__()
-        self.model: Any = model
-        self.context = context
-        self.width, self.layers = self.model.cfg.embed_dim, self.model.cfg.depth + 1
-
-    def frames_of(self, samples: int) -> int:
-        """What the convolutions leave, which do not pad."""
-        for _, kernel, stride in self.model.modality_encoders["AUDIO"].feature_enc_layers:
-            samples = (samples - kernel) // stride + 1
-        return samples
-
-    def outputs(self, waveforms: Sequence[np.ndarray]) -> tuple[Sequence[Tensor], Tensor]:
-        """What each block gives; the extra tokens are taken off."""
-        if self.context == "batch":
-            return self._as_released(waveforms)
-        if len(waveforms) != 1:
-            raise UsageError(f"{self.name} takes one clip at a time, not {len(waveforms)}: call encode.")
-        [values] = self._floats(waveforms)
-        return self.run(values[None].to(next(self.parameters()).dtype))
-
-    def _as_released(self, waveforms: Sequence[np.ndarray]) -> tuple[Sequence[Tensor], Tensor]:
-        values = pad_sequence(self._floats(waveforms), batch_first=True)
-        lengths = torch.tensor([len(waveform) for waveform in waveforms], device=values.device)
-        sound = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
-        together = nn.functional.layer_norm(values, values.shape)
-        return self.layers_of(together.to(next(self.parameters()).dtype), padding_mask=sound)
-
-    def run(self, values: Tensor, padding_mask: Tensor | None = None) -> tuple[Sequence[Tensor], Tensor]:
-        """The layers for waveforms [clips, samples], each row normalised as a whole if the checkpoint asks for it.
-
-        Args:
-            values: the waveforms.
-            padding_mask: see `layers_of`.
-        """
-        if self.model.cfg.normalize:
-            values = torch.stack([nn.functional.layer_norm(row, row.shape) for row in values])
-        return self.layers_of(values, padding_mask)
-
-    def layers_of(self, values: Tensor, padding_mask: Tensor | None = None) -> tuple[Sequence[Tensor], Tensor]:
-        """The layers for normalised waveforms [clips, samples], and the frames of each row, padding included.
-
-        Args:
-            values: the waveforms.
-            padding_mask: bool [clips, samples], True where there is padding.
-        """
-        extra = self.model.modality_encoders["AUDIO"].modality_cfg.num_extra_tokens
-        collected: list[Tensor] = []
-        hooks = [
-            block.register_forward_hook(lambda _, given, out: collected.extend((given[0], out[0])))
-            for block in self.model.blocks
-        ]
-        try:
-            last = self.model.extract_features(values, padding_mask=padding_mask)["x"]
-        finally:
-            for hook in hooks:
-                hook.remove()
-        hidden = [collected[0], *collected[1::2]]
-        states = [*(one[:, extra:] for one in hidden[:-1]), last]
-        return states, torch.full((len(values),), last.shape[1])
 
 
 def load_encoder(name: str, *, device: str = "auto", dtype: str = "float32", context: Context = "clip") -> Encoder:
@@ -356,12 +298,12 @@ def load_encoder(name: str, *, device: str = "auto", dtype: str = "float32", con
         raise UsageError(f"{name} has no window to fill, only Whisper has: use context 'clip'.")
     made = ENCODERS[kind](folder, device, dtype, context)
     made.name, made.sha256 = name, weights_sha256(folder)
-    made.configuration = _configuration_sha256(folder)
+    made.configuration = configuration_sha256(folder)
     made.note = note_of(name, made.sha256)
     return made.requires_grad_(False).eval()
 
 
-def _configuration_sha256(folder: Path) -> str:
+def configuration_sha256(folder: Path) -> str:
     """The weights alone do not say how many heads attend or whether the waveform is normalised."""
     files = [folder / name for name in ("config.json", "preprocessor_config.json")]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files if path.is_file())).hexdigest()
@@ -383,6 +325,7 @@ def _wav2vec(folder: Path, device: str, dtype: str, context: Context) -> Encoder
 
 def _emotion2vec(folder: Path, device: str, dtype: str, context: Context) -> Encoder:
     from emoser_lib.systems.emotion2vec import load_emotion2vec
+    from emoser_lib.systems.emotion2vec_frames import Emotion2vecFrames
 
     return Emotion2vecFrames(load_emotion2vec(folder, device, dtype), context)
 

@@ -6,6 +6,7 @@ says in words what made them.
 
 import errno
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -227,13 +228,15 @@ def features_home() -> Path:
 def frames_depend_on(encoder: Encoder, layer: Layer) -> dict[str, object]:
     """All that frames depend on besides the audio, as JSON can write it."""
     encoder.check_layer(layer)
+    module = inspect.getmodule(encoder)
+    own = "" if module in (None, encoders) else without_comments(module)
     return {
         "weights": encoder.sha256,
         "configuration": encoder.configuration,
         "layer": layer if layer == "all" else layer % encoder.layers,
         "how": encoder.how,
         "versions": {name: metadata.version(name) for name in encoder.packages},
-        "code": hashlib.sha256(without_comments(encoders).encode()).hexdigest(),
+        "code": hashlib.sha256((without_comments(encoders) + own).encode()).hexdigest(),
     }
 
 

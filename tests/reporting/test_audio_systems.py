@@ -16,7 +16,8 @@ from emoser_lib.systems.audio_llm import Loss
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Linear
 from emoser_lib.systems.checkpoints import load_llm
-from emoser_lib.systems.encoders import Emotion2vecFrames, load_encoder
+from emoser_lib.systems.emotion2vec_frames import Emotion2vecFrames
+from emoser_lib.systems.encoders import load_encoder
 from emoser_lib.systems.fitting import Training
 from emoser_lib.systems.lora import Lora
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.emotion2vec import load_emotion2vec, read_encoder_spec
-from emoser_lib.systems.encoders import Emotion2vecFrames, load_encoder
+from emoser_lib.systems.emotion2vec_frames import Emotion2vecFrames
+from emoser_lib.systems.encoders import load_encoder
 
 CONVOLUTION = st.tuples(st.integers(1, 512), st.integers(1, 10), st.integers(1, 5))
 

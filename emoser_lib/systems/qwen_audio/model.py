@@ -1,4 +1,4 @@
-"""Qwen-Audio on transformers' own classes: what it hears, what it finds likely, what it answers."""
+"""Qwen-Audio on transformers' own classes: what it finds likely, what it answers."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -7,33 +7,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
     PreTrainedTokenizerFast,
     Qwen2AudioForConditionalGeneration,
+    Qwen2ForCausalLM,
     WhisperFeatureExtractor,
 )
 
 from emoser_lib.corpora import absolute
-from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems.checkpoints import configuration_of, load_weights
+from emoser_lib.systems.checkpoints import LLM, configuration_of, load_weights, note_of, weights_sha256
+from emoser_lib.systems.encoders import configuration_sha256
 from emoser_lib.systems.qwen_audio.chat import prompt_ids
-
-HOP = 160
-"""Samples a mel frame."""
-SHORTEST = 3 * HOP
-"""Samples: fewer give no vector, since four mel frames begun make one."""
+from emoser_lib.systems.qwen_audio.frames import QwenFrames
 
 
 class QwenAudio:
     """A converted checkpoint, loaded. Made with `load`.
 
     Attributes:
-        model: the native one, in eval mode.
+        encoder: its ears, with its own bridge: frames that the language model reads.
+        language: its language model, sharing the checkpoint's parameters.
         tokenizer: ``None`` where the checkpoint has none.
+        placeholder: the token id that stands for one vector of audio.
         longest: tokens it can read; beyond, v1 would change its attention, which the native classes do not.
     """
 
@@ -42,48 +41,37 @@ class QwenAudio:
         model: Qwen2AudioForConditionalGeneration,
         tokenizer: PreTrainedTokenizerFast | None,
         extractor: WhisperFeatureExtractor,
+        name: str = "",
+        sha256: str = "",
     ) -> None:
-        self.model, self.tokenizer, self.extractor = model, tokenizer, extractor
         text: Any = model.config.text_config
+        with torch.device("meta"):
+            self.language = Qwen2ForCausalLM(text)
+        self.language.model, self.language.lm_head = model.model.language_model, model.lm_head
+        self.language.generation_config = GenerationConfig(do_sample=False)
+        self.language.eval()
+        self.encoder = QwenFrames(model.model.audio_tower, model.model.multi_modal_projector, extractor)
+        self.encoder.requires_grad_(False).eval()
+        self.encoder.name, self.encoder.sha256, self.encoder.note = name, sha256, note_of(name, sha256)
+        self.tokenizer = tokenizer
         self.placeholder: int = model.config.audio_token_index
         self.tags: tuple[int, int] = (text.audio_start_id, text.audio_start_id + 1)
         self.longest: int = text.max_position_embeddings
 
     @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.model.device
-
-    def places(self, waveform: np.ndarray) -> int:
-        """How many vectors a recording gives: one for each 40 ms, of 30 s at most.
+    def llm(self) -> LLM:
+        """Its language model as the other systems have theirs.
 
         Raises:
-            DataError: it is too short to give one.
+            UsageError: the checkpoint has no tokenizer.
         """
-        frames = self._mel_frames(waveform)
-        if frames < SHORTEST // HOP:
-            raise DataError(
-                f"a clip has {len(waveform) / SAMPLE_RATE:.3f} s of sound, Qwen-Audio needs {SHORTEST / SAMPLE_RATE} "
-                "s: leave it out (`emoser corpus check` names such clips)."
-            )
-        return -(-frames // 2) // 2
+        name, sha256 = self.encoder.name, self.encoder.sha256
+        return LLM(name, self.language, self._tokenizer(), sha256, self.encoder.note)
 
-    def heard(self, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
-        """Each recording as vectors the language model reads, [places, width].
-
-        The native encoder wants thirty seconds and so hears what v1 never did: the silence after a clip. Here it runs
-        over the clip's own frames, as in v1, each clip as if it were alone.
-
-        Args:
-            waveforms: float32 [samples] each, 16 kHz; what is beyond 30 s is not heard.
-        """
-        counts = [self.places(waveform) for waveform in waveforms]
-        order = sorted(range(len(waveforms)), key=lambda clip: counts[clip])
-        vectors: dict[int, Tensor] = {}
-        for _, some in groupby(order, key=lambda clip: -(-self._mel_frames(waveforms[clip]) // 2)):
-            clips = list(some)
-            vectors |= dict(zip(clips, self._encoded([waveforms[clip] for clip in clips]), strict=True))
-        return [vectors[clip] for clip in range(len(waveforms))]
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.language.device
 
     def logits(self, waveforms: Sequence[np.ndarray], input_ids: Tensor) -> Tensor:
         """What the model expects next after each token.
@@ -99,17 +87,17 @@ class QwenAudio:
             ValueError: runs of placeholders and recordings do not match, or T is beyond ``longest``.
         """
         with torch.no_grad():
-            return self.model(inputs_embeds=self.embeddings(waveforms, input_ids), use_cache=False).logits
+            return self.language(inputs_embeds=self.embeddings(waveforms, input_ids), use_cache=False).logits
 
     def embeddings(self, waveforms: Sequence[np.ndarray], input_ids: Tensor) -> Tensor:
         """Token ids with the recordings in their places, [batch, T, width]; arguments and errors as `logits`."""
         if input_ids.shape[1] > self.longest:
             raise ValueError(f"A prompt has {input_ids.shape[1]} tokens, the model reads {self.longest}: cut it.")
-        counts = [self.places(waveform) for waveform in waveforms]
-        runs = self._runs(input_ids.tolist(), counts)
-        table: Any = self.model.get_input_embeddings()
+        runs = self._runs(input_ids.tolist(), self._counts(waveforms))
+        table: Any = self.language.get_input_embeddings()
         embeddings = table(input_ids.clamp(0, table.num_embeddings - 1).to(self.device)).clone()
-        for (row, start), vectors in zip(runs, self.heard(waveforms), strict=True):
+        heard = self.encoder.encode(waveforms) if waveforms else []
+        for (row, start), [vectors] in zip(runs, heard, strict=True):
             embeddings[row, start : start + len(vectors)] = vectors.to(embeddings.dtype)
         return embeddings
 
@@ -123,7 +111,7 @@ class QwenAudio:
         Raises:
             UsageError: the checkpoint has no tokenizer.
         """
-        return torch.tensor([prompt_ids(self._tokenizer(), text, [self.places(one) for one in waveforms])])
+        return torch.tensor([prompt_ids(self._tokenizer(), text, self._counts(waveforms))])
 
     def answer(self, text: str, waveform: np.ndarray | None = None, max_new_tokens: int = 32) -> str:
         """What the model answers to a question about a recording: the likeliest token each time.
@@ -142,7 +130,7 @@ class QwenAudio:
         with torch.no_grad():
             embeddings = self.embeddings(waveforms, ids)
             mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=self.device)
-            written = self.model.generate(  # type: ignore[misc]  # its self is typed as a protocol
+            written = self.language.generate(  # type: ignore[misc]  # its self is typed as a protocol
                 inputs_embeds=embeddings, attention_mask=mask, generation_config=greedy
             )
         return str(tokenizer.decode(written[0], skip_special_tokens=True)).strip()
@@ -152,24 +140,10 @@ class QwenAudio:
             raise UsageError("This checkpoint has no tokenizer: convert one that has its qwen.tiktoken.")
         return self.tokenizer
 
-    def _mel_frames(self, waveform: np.ndarray) -> int:
-        return min(len(waveform), self.extractor.n_samples) // HOP
-
-    def _encoded(self, waveforms: Sequence[np.ndarray]) -> Tensor:
-        """Recordings of the same length in frames, [clips, places, width]."""
-        tower: Any = self.model.model.audio_tower
-        frames = -(-self._mel_frames(waveforms[0]) // 2)
-        mel = self.extractor(
-            [np.asarray(one[: self.extractor.n_samples], np.float32) for one in waveforms],
-            sampling_rate=SAMPLE_RATE,
-            return_tensors="pt",
-        )["input_features"][:, :, : 2 * frames]
-        x = nn.functional.gelu(tower.conv1(mel.to(self.device, tower.conv1.weight.dtype)))
-        x = nn.functional.gelu(tower.conv2(x)).transpose(1, 2) + tower.embed_positions.weight[:frames]
-        for layer in tower.layers:
-            x = layer(x, None)
-        x = tower.avg_pooler(x.transpose(1, 2)).transpose(1, 2)
-        return self.model.model.multi_modal_projector(tower.layer_norm(x))
+    def _counts(self, waveforms: Sequence[np.ndarray]) -> list[int]:
+        for number, waveform in enumerate(waveforms, start=1):
+            self.encoder.check(waveform, f"recording {number}")
+        return [self.encoder.frames_of(len(waveform)) for waveform in waveforms]
 
     def _runs(self, rows: list[list[int]], counts: list[int]) -> list[tuple[int, int]]:
         """Row and place where each recording goes. Placeholders in the padding are known by the tags they lack."""
@@ -181,7 +155,7 @@ class QwenAudio:
         has = [stop - start for _, start, stop in tagged or found]
         raise ValueError(
             f"The prompts have {len(has)} runs of placeholders ({has}) for {len(counts)} recordings, which need "
-            f"{counts}: give one recording for each run, and to each run the length that `places` says."
+            f"{counts}: give one recording for each run, and to each run the length that `encoder.frames_of` says."
         )
 
     def _placeholders(self, ids: list[int]) -> list[tuple[int, int]]:
@@ -218,4 +192,6 @@ def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "
     tokenizer: Any = None
     if (folder / "tokenizer.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return QwenAudio(model, tokenizer, extractor)
+    loaded = QwenAudio(model, tokenizer, extractor, str(path), weights_sha256(folder))
+    loaded.encoder.configuration = configuration_sha256(folder)
+    return loaded
