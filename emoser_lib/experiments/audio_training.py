@@ -267,7 +267,8 @@ def encode_cut(
     ids = [*cut.train, *cut.validation]
     batch = audio_prompt(system.prompt).encode(llm.tokenizer, list(texts[ids]), system.chat)
     words = words_for(corpus.labels, system.words)
-    verbaliser = Verbaliser.build(llm.tokenizer, words, leading=batch.leading, after=batch.tail)
+    end = batch.end if system.loss.over == "words" else ""
+    verbaliser = Verbaliser.build(llm.tokenizer, words, leading=batch.leading, after=batch.tail, end=end)
     labels = corpus.training().set_index("id")["label"]
     place = {label: number for number, label in enumerate(verbaliser.labels)}
 

@@ -16,7 +16,7 @@ from emoser_lib.errors import UsageError
 from emoser_lib.systems.bridges import Bridge, Joined, places
 from emoser_lib.systems.encoders import Encoder, Frames, Layer
 from emoser_lib.systems.label_logits import can_pack, label_logits, label_loss, target_log_probabilities
-from emoser_lib.systems.packing import Movable, pack, pack_choices, plain_batch, plain_choices
+from emoser_lib.systems.packing import Labels, Movable, pack, pack_choices, plain_batch, plain_choices
 from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.prompts import AUDIO
 
@@ -41,10 +41,20 @@ class Loss:
         mean: what the sum of a batch is divided by: the sum of its "weights", as torch's CrossEntropyLoss does and so
             the released code, or its number of "clips". Divided by the weights, a factor common to them all is gone:
             "inverse" and "normalised" are then one, and a batch of one label is not weighted at all.
+        over: what the right answer is likely among: the "labels", or all that a model can write ("words"): the mean
+            over the pieces of the label's word and of the token that ends the answer, as language models are trained.
+
+    Raises:
+        UsageError: weights of labels, for a loss over words.
     """
 
     weights: Weights = "inverse"
     mean: Mean = "weights"
+    over: Literal["labels", "words"] = "labels"
+
+    def __post_init__(self) -> None:
+        if self.over == "words" and self.weights != "none":
+            raise UsageError(f"weights is '{self.weights}', but a loss over words weighs no labels: set it to none.")
 
     def of(self, labels: Sequence[str], order: Sequence[str]) -> list[float]:
         """The weight of each label.
@@ -198,22 +208,27 @@ class AudioLLM(nn.Module):
             batch: on the model's device.
             prefix: keys and values of the prompt's beginning, free to be written to.
         """
-        return self._scores(batch.prompt, self.heard(batch.sound), prefix)
+        sound = self.heard(batch.sound)
+        return over_labels(self._logits(batch.prompt, sound, prefix), batch.prompt.labels, len(sound[0]))
 
     def losses(self, batch: AudioBatch, prefix: "Cache | None" = None) -> tuple[Tensor, Tensor | None]:
-        """Log-probabilities as `forward`, and the mean loss of the auxiliary task where the batch has it."""
+        """The logits where targets are predicted, and the mean loss of the auxiliary task where the batch has it."""
         sound = self.heard(batch.sound)
-        scores = self._scores(batch.prompt, sound, prefix)
+        targets = self._logits(batch.prompt, sound, prefix)
         if batch.speech is None:
-            return scores, None
+            return targets, None
         said = (sound[0][batch.spoken], sound[1].to(sound[0].device)[batch.spoken])
         logits = label_logits(self.llm, batch.speech, embeddings=self.read(batch.speech, said))
-        return scores, label_loss(logits, batch.speech.labels)
+        return targets, label_loss(logits, batch.speech.labels)
 
-    def _scores(self, prompt: "Batch", sound: tuple[Tensor, Tensor], prefix: "Cache | None") -> Tensor:
+    def _logits(self, prompt: "Batch", sound: tuple[Tensor, Tensor], prefix: "Cache | None") -> Tensor:
         start = 0 if prefix is None else getattr(prompt, "prefix_length", 0)
-        logits = label_logits(self.llm, prompt, prefix, self.read(prompt, sound, start))
-        return target_log_probabilities(logits, prompt.labels).view(len(sound[0]), -1).log_softmax(dim=1)
+        return label_logits(self.llm, prompt, prefix, self.read(prompt, sound, start))
+
+
+def over_labels(logits: Tensor, words: Labels, entries: int) -> Tensor:
+    """Log-probabilities of the labels from the logits of their words, normalised over them, [entries, labels]."""
+    return target_log_probabilities(logits, words).view(entries, -1).log_softmax(dim=1)
 
 
 class AudioTask:
@@ -262,17 +277,23 @@ class AudioTask:
 
     def batch(self, clips: Sequence[int]) -> AudioBatch:
         """Prompts, frames and labels of these entries of what is learnt."""
-        return self._batch(self.learnt, clips)
+        return self._batch(self.learnt, clips, one_target=self.loss_settings.over == "words")
 
     def items(self, batch: AudioBatch) -> float:
-        """The sum of the weights, or the number of entries, see `Loss`."""
+        """The sum of the weights, or the number of entries, or of the words' pieces, see `Loss`."""
+        if self.loss_settings.over == "words":
+            return len(batch.prompt.labels.pieces)
         return float(batch.weights.sum()) if self.loss_settings.mean == "weights" else len(batch.labels)
 
     def loss(self, batch: AudioBatch, items: float) -> Tensor:
-        """Weighted cross-entropy; with the auxiliary task's, in this batch's share of the update."""
-        scores, speech = self.model.losses(batch, self._states())
-        losses = -scores.gather(1, batch.labels[:, None])[:, 0]
-        total = (losses * batch.weights.to(losses)).sum() / items
+        """Cross-entropy, see `Loss`; with the auxiliary task's, in this batch's share of the update."""
+        logits, speech = self.model.losses(batch, self._states())
+        if self.loss_settings.over == "words":
+            total = label_loss(logits, batch.prompt.labels, items)
+        else:
+            scores = over_labels(logits, batch.prompt.labels, len(batch.labels))
+            losses = -scores.gather(1, batch.labels[:, None])[:, 0]
+            total = (losses * batch.weights.to(losses)).sum() / items
         return total if speech is None else total + self.speech_weight * speech * self.items(batch) / items
 
     @torch.no_grad()
@@ -295,7 +316,7 @@ class AudioTask:
     def _copy(self, prefix: PrefixCache) -> "Cache | None":
         return prefix.states() if prefix.packs and prefix.prefix else None
 
-    def _batch(self, heard: Heard, entries: Sequence[int]) -> AudioBatch:
+    def _batch(self, heard: Heard, entries: Sequence[int], one_target: bool = False) -> AudioBatch:
         keys = [heard.sounds[entry] for entry in entries]
         if self.features is not None:
             sound: Frames | Sound = self.features.batch(keys)
@@ -308,9 +329,12 @@ class AudioTask:
                 lengths = [max(lengths)] * len(lengths)
         counts = [places(self.model.declared, length) for length in lengths]
         rests = [_fill(heard.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
-        choices = pack_choices if self._packs else plain_choices
         labels = torch.tensor([heard.labels[entry] for entry in entries] if heard.labels else [], dtype=torch.long)
-        prompt = choices(heard.prefix, rests, self.words)
+        if one_target:
+            make = pack if self._packs else plain_batch
+            prompt = make(heard.prefix, rests, [self.words[label] for label in labels])
+        else:
+            prompt = (pack_choices if self._packs else plain_choices)(heard.prefix, rests, self.words)
         return AudioBatch(prompt, sound, labels, self.weights[labels], *self._speech(heard, entries, counts))
 
     def _speech(

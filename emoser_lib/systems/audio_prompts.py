@@ -7,7 +7,7 @@ from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.systems.prompts import AUDIO_TAG, TAG, Prompt
 
 _EIGHT = ("neutral", "sad", "angry", "happy", "surprise", "fear", "disgust", "contempt")
-_SIX = ("neutral", "disgust", "anger", "joy", "sadness", "fear")
+_LABELS = ("neutral", "disgust", "anger", "joy", "sadness", "fear")
 
 
 def _released(transcription: str) -> str:
@@ -19,10 +19,27 @@ def _released(transcription: str) -> str:
     )
 
 
-_ASK = f"What emotion does the speaker's voice show: {', '.join(_SIX[:-1])} or {_SIX[-1]}? Answer with one word."
+_QWEN = (
+    "Select the predominant emotion from neutral, disgust, anger, joy, sadness and fear. Answer only with one of the "
+    "emotion words and nothing else."
+)
+
+_ASK = f"What emotion does the speaker's voice show: {', '.join(_LABELS[:-1])} or {_LABELS[-1]}? Answer with one word."
 
 AUDIO_PROMPTS: Mapping[str, Prompt] = MappingProxyType(
     {
+        "qwen-audio": Prompt(
+            f"Audio 1:{AUDIO_TAG}\n{_QWEN} Consider also its transcription: {TAG}",
+            "en",
+            _LABELS,
+            "seed 1, Table 1, Qwen-Audio-Chat; the recording before it, as in the checkpoint's chat",
+        ),
+        "qwen-audio-no-text": Prompt(
+            f"Audio 1:{AUDIO_TAG}\n{_QWEN}",
+            "en",
+            _LABELS,
+            "our choice: the same without the transcription",
+        ),
         "whisper-gemma": Prompt(
             _released(f"The transcription is: {TAG}\n"),
             "en",
@@ -40,14 +57,14 @@ AUDIO_PROMPTS: Mapping[str, Prompt] = MappingProxyType(
         "emosllm": Prompt(
             f"{AUDIO_TAG}\n{_ASK}\nTranscription: {TAG}\nEmotion:",
             "en",
-            _SIX,
+            _LABELS,
             "our choice; seed 2 gives the order: audio, prompt, transcript",
             leading=" ",
         ),
         "emosllm-no-text": Prompt(
             f"{AUDIO_TAG}\n{_ASK}\nEmotion:",
             "en",
-            _SIX,
+            _LABELS,
             "our choice; seed 2: the transcript is optional",
             leading=" ",
         ),

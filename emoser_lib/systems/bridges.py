@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,12 @@ class Queries:
             raise UsageError(f"The mapper's width {self.width} must be even and a multiple of its {self.heads} heads.")
 
 
-Bridge = Linear | Queries
+@dataclass(frozen=True)
+class Own:
+    """The encoder's own: its frames are what the language model reads already (Qwen-Audio). Nothing is trained."""
+
+
+Bridge = Linear | Queries | Own
 
 
 class LayerSum(nn.Module):
@@ -154,6 +159,31 @@ class QueryPoolingMapper(nn.Module):
         return self.exit(out[:, longest:]), torch.full((clips,), count)
 
 
+class OwnBridge(nn.Module):
+    """`Own`, made.
+
+    Args:
+        bridge: its declaration.
+        width: of the encoder's frames.
+        embedding: width of the language model.
+
+    Raises:
+        UsageError: they differ.
+    """
+
+    def __init__(self, bridge: Own, width: int, embedding: int) -> None:
+        super().__init__()
+        if width != embedding:
+            raise UsageError(
+                f"The encoder's frames have {width} numbers and the language model reads {embedding}: they are not of "
+                "one checkpoint, put a bridge between them."
+            )
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same frames and lengths."""
+        return frames, lengths
+
+
 class Joined(nn.Module):
     """A bridge behind the choice of layers: what is trained of an audio system with everything else frozen.
 
@@ -167,12 +197,13 @@ class Joined(nn.Module):
     def __init__(self, bridge: Bridge, layers: int, width: int, embedding: int) -> None:
         super().__init__()
         self.sum = LayerSum(layers) if layers > 1 else None
-        make = {Linear: LinearProjector, Queries: QueryPoolingMapper}[type(bridge)]
+        make: Any = {Linear: LinearProjector, Queries: QueryPoolingMapper, Own: OwnBridge}[type(bridge)]
         self.bridge = make(bridge, width, embedding)
 
     def forward(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """Embeddings [clips, N, embedding] and how many of them are each clip's, int64 [clips]."""
-        values = frames.values.to(next(self.parameters()).dtype)
+        own = next(self.parameters(), None)
+        values = frames.values if own is None else frames.values.to(own.dtype)
         values = values[:, 0] if self.sum is None else self.sum(values)
         return self.bridge(values, frames.lengths)
 
@@ -180,10 +211,12 @@ class Joined(nn.Module):
 def places(bridge: Bridge, frames: int) -> int:
     """How many places of the language model's input a clip of so many frames takes.
 
-    >>> places(Linear(), 120), places(Linear(stack=4), 121), places(Queries(), 121)
-    (120, 31, 32)
+    >>> places(Linear(), 120), places(Linear(stack=4), 121), places(Queries(), 121), places(Own(), 121)
+    (120, 31, 32, 121)
     """
-    return bridge.queries if isinstance(bridge, Queries) else -(-frames // (bridge.stack * bridge.pool))
+    if isinstance(bridge, Linear):
+        return -(-frames // (bridge.stack * bridge.pool))
+    return bridge.queries if isinstance(bridge, Queries) else frames
 
 
 def _sinusoids(length: int, width: int) -> Tensor:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from emoser_lib.systems.label_logits import batcher, label_logits, label_loss
 from emoser_lib.systems.prefix_cache import PrefixCache
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
     from emoser_lib.systems.label_logits import Batch
 
-TARGETS: dict[str, str | list[str]] = {"all-linear": "all-linear", "q,v": ["q_proj", "v_proj"]}
-"""Names for the matrices that get an adapter -> what peft calls them. The paper does not say which it took."""
+TARGETS: dict[str, str | list[str]] = {
+    "all-linear": "all-linear",
+    "q,v": ["q_proj", "v_proj"],
+    "q,k,v": ["q_proj", "k_proj", "v_proj"],
+    "c_attn": ["q_proj", "k_proj", "v_proj"],
+}
+"""Names for the matrices that get an adapter -> what peft calls them. "c_attn" is Qwen's: queries, keys and values are
+one matrix there, so its adapter has one A for the three."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,14 @@ class Lora:
     Attributes:
         rank: r, columns of B and rows of A.
         alpha: α; the update is scaled by α / r.
-        targets: "all-linear" (all but the output layer) or "q,v"; our choice, the paper does not say.
+        targets: "all-linear" (all but the output layer), "q,v", "q,k,v", or "c_attn": that with one A for all three, as
+            ms-swift adapted Qwen-Audio by default. Which of them the paper took it does not say.
         dropout: on the adapter's input; our choice, the paper does not say.
     """
 
     rank: int = 16
     alpha: int = 32
-    targets: Literal["all-linear", "q,v"] = "all-linear"
+    targets: Literal["all-linear", "q,v", "q,k,v", "c_attn"] = "all-linear"
     dropout: float = 0.05
 
 
@@ -72,7 +79,51 @@ def add_lora(model: "PreTrainedModel", lora: Lora) -> PeftModel:
     )
     adapted = get_peft_model(model, config)
     assert isinstance(adapted, PeftModel)
+    if lora.targets == "c_attn":
+        _fuse(adapted)
     return adapted
+
+
+def _fuse(model: PeftModel) -> None:
+    """Give queries, keys and values of each layer one A and one dropout: the adapter of their joint matrix."""
+    for layer in model.modules():
+        parts = [getattr(layer, name, None) for name in TARGETS["c_attn"]]
+        if not all(hasattr(part, "lora_A") for part in parts):
+            continue
+        first: Any = parts[0]
+        rate = getattr(first.lora_dropout["default"], "p", 0.0)
+        dropout = SharedDropout(rate, readers=len(parts)) if rate else nn.Identity()
+        part: Any
+        for part in parts:
+            part.lora_A["default"], part.lora_dropout["default"] = first.lora_A["default"], dropout
+
+
+class SharedDropout(nn.Module):
+    """Dropout of one input that several modules read one after the other: they all miss the same numbers.
+
+    Args:
+        rate: of what is missing.
+        readers: how many there are.
+    """
+
+    def __init__(self, rate: float, readers: int) -> None:
+        super().__init__()
+        self.rate, self.readers = rate, readers
+        self._mask: Tensor | None = None
+        self._left = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input with a share of it zero, the rest made larger by as much; as it is where nothing is trained."""
+        if not self.training:
+            return x
+        if not self._left or self._mask is None or self._mask.shape != x.shape:
+            self._mask = nn.functional.dropout(torch.ones_like(x), self.rate)
+            self._left = self.readers
+        mask = self._mask
+        self._left -= 1
+        if not self._left:
+            self._mask = None
+        return x * mask.to(x.dtype)
 
 
 @contextmanager

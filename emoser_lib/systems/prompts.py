@@ -27,7 +27,10 @@ MARK = "\ue000"
 """Stands for the transcription while the text around it is looked for: a character that no one uses."""
 
 AUDIO_TAG = "<audio>"
-"""Where a template takes the audio's frames."""
+"""Where a template takes the audio's frames; Qwen-Audio's own tag before them."""
+
+AUDIO_END_TAG = "</audio>"
+"""Qwen-Audio's tag after them."""
 
 AUDIO_MARK = "\ue001"
 """Stands for the audio, as `MARK` for the transcription."""
@@ -165,14 +168,19 @@ class Prompt:
 
 
 def _tokens(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
-    """The ids of each text; the audio's place is `AUDIO`, and what is before and after it is tokenised apart."""
+    """The ids of each text; the audio's place is `AUDIO`, and what is before and after it is tokenised apart.
+
+    A tokenizer that has tags for audio (Qwen-Audio's) gets them on either side of it.
+    """
+    known = tokenizer.get_added_vocab()
+    place = [AUDIO] if AUDIO_TAG not in known else [known[AUDIO_TAG], AUDIO, known[AUDIO_END_TAG]]
     sides = [text.split(AUDIO_MARK) for text in texts]
     ids = iter(tokenizer([side for of in sides for side in of], add_special_tokens=False)["input_ids"])
     whole: list[list[int]] = []
     for of in sides:
         whole.append(list(next(ids)))
         for _ in of[1:]:
-            whole[-1] += [AUDIO, *next(ids)]
+            whole[-1] += [*place, *next(ids)]
     return whole
 
 

@@ -9,14 +9,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
+from safetensors.torch import save_file
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from emoser_lib.errors import DataError
-from emoser_lib.systems.fitting import Training, fit
+from emoser_lib.systems.fitting import Training, fit, load_trained, trained_parameters
 from emoser_lib.systems.label_logits import label_logits
 from emoser_lib.systems.lora import Examples, LabelTask, Lora, adapted, add_lora
 from emoser_lib.systems.packing import pack
@@ -186,3 +188,82 @@ def test_the_log_goes_on_over_a_stop(tmp_path: Path) -> None:
     assert again.log == json.loads(json.dumps(first.log))
     assert [math.isfinite(entry["loss"]) for entry in first.log] == [True] * len(first.log)
     assert first.log[-1]["step"] == 32
+
+
+class Fused(torch.nn.Module):
+    """Qwen's c_attn with the adapter that ms-swift gave it: one matrix for queries, keys and values."""
+
+    def __init__(self, attention: Any, scale: float) -> None:
+        super().__init__()
+        parts = [getattr(attention, f"{name}_proj") for name in "qkv"]
+        self.weight = torch.cat([part.base_layer.weight for part in parts]).detach()
+        self.bias = torch.cat([part.base_layer.bias for part in parts]).detach()
+        self.a = torch.nn.Parameter(parts[0].lora_A["default"].weight.detach().clone())
+        self.b = torch.nn.Parameter(torch.cat([part.lora_B["default"].weight for part in parts]).detach().clone())
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight.T + self.bias + self.scale * (x @ self.a.T) @ self.b.T
+
+
+def tiny_qwen() -> Qwen2ForCausalLM:
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    return Qwen2ForCausalLM(config).eval()
+
+
+def test_the_adapter_of_c_attn_is_that_of_the_joint_matrix() -> None:
+    """Output and gradients of queries, keys and values: those of one LoRA on the fused matrix."""
+    model = add_lora(tiny_qwen(), Lora(4, 8, "c_attn", dropout=0.0))
+    attention = model.base_model.model.model.layers[1].self_attn
+    for part in "qkv":
+        torch.nn.init.normal_(getattr(attention, f"{part}_proj").lora_B["default"].weight)
+    fused = Fused(attention, scale=8 / 4)
+    x, back = torch.randn(3, 5, 16), torch.randn(3, 5, 48)
+    ours = torch.cat([getattr(attention, f"{part}_proj")(x) for part in "qkv"], dim=-1)
+    torch.testing.assert_close(ours, fused(x), atol=1e-5, rtol=1e-5)
+    (ours * back).sum().backward()
+    (fused(x) * back).sum().backward()
+    torch.testing.assert_close(attention.q_proj.lora_A["default"].weight.grad, fused.a.grad, atol=1e-4, rtol=1e-4)
+    grads = [getattr(attention, f"{part}_proj").lora_B["default"].weight.grad for part in "qkv"]
+    torch.testing.assert_close(torch.cat(grads), fused.b.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_separate_adapters_have_half_as_many_parameters_again() -> None:
+    counts = {}
+    for targets in ("c_attn", "q,k,v"):
+        model = add_lora(tiny_qwen(), Lora(4, 8, targets))  # type: ignore[arg-type]
+        counts[targets] = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert counts == {"c_attn": 2 * (4 * 16 + 3 * 16 * 4), "q,k,v": 2 * 3 * (4 * 16 + 16 * 4)}
+
+
+def test_queries_keys_and_values_miss_the_same_numbers() -> None:
+    model = add_lora(tiny_qwen(), Lora(4, 8, "c_attn", dropout=0.5)).train()
+    dropout = model.base_model.model.model.layers[0].self_attn.k_proj.lora_dropout["default"]
+    x = torch.ones(64, 16)
+    first, second, third, later = (dropout(x) for _ in range(4))
+    assert torch.equal(first, second)
+    assert torch.equal(first, third)
+    assert not torch.equal(first, later)
+    assert set(first.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_what_was_learnt_of_c_attn_is_kept_and_read_again(tmp_path: Path) -> None:
+    model = add_lora(tiny_qwen(), Lora(4, 8, "c_attn"))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter)
+    save_file(trained_parameters(model), tmp_path / "trained.safetensors")
+    ids = torch.tensor([[1, 2, 3]])
+    expected = model.eval()(ids).logits
+    again = add_lora(tiny_qwen(), Lora(4, 8, "c_attn")).eval()
+    load_trained(again, tmp_path / "trained.safetensors")
+    torch.testing.assert_close(again(ids).logits, expected)
