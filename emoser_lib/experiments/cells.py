@@ -85,21 +85,14 @@ def kept_cell(
     Raises:
         DataError: ``cell.json`` is damaged; or what ``run`` raises.
     """
-    parts = {
-        **identity,
-        "code": [without_comments(module) for module in code],
-        "versions": [metadata.version(name) for name in PACKAGES],
-    }
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    folder = (home or cache_home() / "runs") / key
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run_folder(identity, code, home)
     with filelock.FileLock(folder / ".lock"):
         if (folder / "cell.json").is_file():
             return _read(folder / "cell.json")
         started = time.monotonic()
         trained = run(folder)
         cell = Cell(
-            key=key,
+            key=folder.name,
             ids=tuple(ids),
             labels=tuple(labels),
             epochs=trained.scores.astype(float).round(6).tolist(),
@@ -114,6 +107,19 @@ def kept_cell(
         write_whole(folder / "cell.json", cell.model_dump_json() + "\n")
         shutil.rmtree(folder / "training", ignore_errors=True)
     return cell
+
+
+def run_folder(identity: Mapping[str, Any], code: Iterable[ModuleType], home: Path | None = None) -> Path:
+    """The folder of what is computed, made if it is not there; arguments as `kept_cell`."""
+    parts = {
+        **identity,
+        "code": [without_comments(module) for module in code],
+        "versions": [metadata.version(name) for name in PACKAGES],
+    }
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    folder = (home or cache_home() / "runs") / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _read(path: Path) -> Cell:

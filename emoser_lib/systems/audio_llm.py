@@ -310,6 +310,18 @@ class AudioTask:
         sums = scores.new_zeros(int(clips.max()) + 1, scores.shape[1]).index_add(0, clips, scores)
         return (sums / torch.bincount(clips)[:, None]).log()
 
+    @torch.no_grad()
+    def embedded(self, entries: Sequence[int]) -> list[Tensor]:
+        """What the model reads of these held-out clips before it answers: the whole prompt of each, [T, width]."""
+        batch = self._batch(self.held_out, entries).to(self.model.llm.device)
+        embeddings, lengths = self.model.heard(batch.sound)
+        prompts = []
+        for entry, own, count in zip(entries, embeddings, lengths.tolist(), strict=True):
+            ids = torch.tensor([*self.held_out.prefix, *_fill(self.held_out.rests[entry], count)])
+            text = self.model.llm.get_input_embeddings()(ids.clamp(min=0).to(self.model.llm.device))
+            prompts.append(text.index_put((ids.to(text.device) == AUDIO,), own[:count].to(text.dtype)))
+        return prompts
+
     def _states(self) -> "Cache | None":
         return None if self._prefix is None else self._copy(self._prefix)
 

@@ -155,7 +155,7 @@ def generate_answers(
         UsageError: the model is in training mode, or the tokenizer has no token that ends an answer.
     """
     decoding = decoding or Decoding()
-    ends = _ends(tokenizer, prompts.end)
+    ends = answer_ends(tokenizer, prompts.end)
     cache = PrefixCache(model, prompts.prefix)
     pads = _may_pad(cache, max(map(len, prompts.rests), default=0) + decoding.max_new_tokens)
     torch.manual_seed(decoding.seed)
@@ -208,8 +208,12 @@ def _states(cache: PrefixCache, rows: int) -> DynamicCache | None:
     return states
 
 
-def _ends(tokenizer: "PreTrainedTokenizerBase", end: str) -> list[int]:
-    """The tokens at which an answer stops: the end of a turn, and of a text."""
+def answer_ends(tokenizer: "PreTrainedTokenizerBase", end: str) -> list[int]:
+    """The tokens at which an answer stops: the end of a turn, and of a text.
+
+    Raises:
+        UsageError: the tokenizer has neither.
+    """
     tokens = sorted({str(token) for token in (end, tokenizer.eos_token) if token})
     if not tokens:
         raise UsageError("The tokenizer has no token that ends an answer: use label_scores instead.")

@@ -1,5 +1,6 @@
 """Qwen-Audio as a declaration like the others: its own bridge, packed, scored and trained as if written out."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from emoser_lib.errors import UsageError
+from emoser_lib.systems.audio_answers import generate_audio_answers
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Own
@@ -16,6 +18,7 @@ from emoser_lib.systems.lora import Lora, adapted
 from emoser_lib.systems.prompts import AUDIO
 from emoser_lib.systems.qwen_audio import QwenAudio, convert_checkpoint, load
 from emoser_lib.systems.verbaliser import NOUNS, Verbaliser
+from emoser_lib.systems.zero_shot import Decoding
 from tests.systems.qwen_v1 import write_v1
 
 DRAW = np.random.default_rng(0)
@@ -106,3 +109,19 @@ def test_a_checkpoint_without_a_tokenizer_is_no_language_model(tmp_path: Path) -
     convert_checkpoint(write_v1(tmp_path / "source"), tmp_path / "dest")
     with pytest.raises(UsageError, match="has no tokenizer"):
         _ = load(tmp_path / "dest", device="cpu").llm
+
+
+def test_answers_are_those_of_each_clip_alone(qwen: QwenAudio) -> None:
+    qwen = copy.deepcopy(qwen)
+    with torch.no_grad():  # so that it says words
+        qwen.language.lm_head.weight[len(qwen.llm.tokenizer) - 3522 :] = 0.0
+    of, verbaliser = heard(qwen)
+    model = AudioLLM(qwen.language, Own(), qwen.encoder.width)
+    task = AudioTask(model, verbaliser.ids, Loss("none"), [], Heard(of.prefix, (), (), ()), of, Kept(qwen))
+    end, decoding = str(qwen.llm.tokenizer.eos_token), Decoding(max_new_tokens=5)
+    together = generate_audio_answers(task, qwen.llm.tokenizer, end, [0, 1], decoding)
+    alone = [generate_audio_answers(task, qwen.llm.tokenizer, end, [clip], decoding)[0] for clip in (0, 1)]
+    assert together == alone
+    asked = audio_prompt("qwen-audio").template.replace("<transcription>", SAID[0]).removeprefix("Audio 1:<audio>\n")
+    assert together[0] == qwen.answer(asked, CLIPS["a"], max_new_tokens=5)
+    assert together[0]
