@@ -26,7 +26,7 @@ from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.encoders import Encoder, Layer
 from emoser_lib.systems.feature_cache import FeatureCache, Features, frames_depend_on
 from emoser_lib.systems.fitting import WEIGHTS, Trained, Training, fit, load_trained, trained_parameters
-from emoser_lib.systems.lora import Lora, adapted
+from emoser_lib.systems.lora import Lora, adapted, add_encoder_lora
 from emoser_lib.systems.verbaliser import Verbaliser, words_for
 
 TRAINING_CODE = (packing, label_logits, prefix_cache, fitting, lora, bridges, audio_llm)
@@ -45,6 +45,8 @@ class AudioSystem:
         bridge: `Linear` (seed 1) or `Queries` (seed 2).
         scaled: see `AudioLLM`.
         adaptation: an adapter in the language model; ``None``: it is frozen (seed 1).
+        ears: an adapter in the encoder, which then runs at each step (seed 1, section 6, of Qwen-Audio: future work);
+            ``None``: it has none.
         encoding: "cached": the frozen encoder runs once a clip; "live": at each step, as in the released code of seed
             1, where a clip may be heard with its batch (`encoders.Context`); "trained": it is trained along, as that
             code does as it is set.
@@ -62,6 +64,7 @@ class AudioSystem:
     bridge: Bridge = field(default_factory=Linear)
     scaled: bool = True
     adaptation: Lora | None = None
+    ears: Lora | None = None
     encoding: Literal["cached", "live", "trained"] = "cached"
     loss: Loss = field(default_factory=Loss)
     window_seconds: float = 0.0
@@ -71,6 +74,8 @@ class AudioSystem:
     def __post_init__(self) -> None:
         if self.encoding == "trained" and self.layer == "weighted":
             raise UsageError("encoding is 'trained' and layer 'weighted': name one layer, such as -1.")
+        if self.ears is not None and self.encoding != "live":
+            raise UsageError(f"ears has an adapter and encoding is '{self.encoding}': set it to live.")
         if not audio_prompt(self.prompt).hears:
             raise UsageError(f"The prompt '{self.prompt}' has no place for audio: choose another one.")
 
@@ -226,10 +231,8 @@ def made(llm: LLM, system: AudioSystem, encoder: Encoder) -> Iterator[AudioLLM]:
         bridge=system.bridge,
         width=encoder.width,
         layers=encoder.layers if system.layer == "weighted" else 1,
-        # A copy: the one that was given stays as its checkpoint is.
-        encoder=None if system.encoding == "cached" else copy.deepcopy(encoder),
+        encoder=None if system.encoding == "cached" else _ears(system, encoder),
         layer=system.encoder_layer,
-        train_encoder=system.encoding == "trained",
         scaled=system.scaled,
     )
     if system.adaptation is None:
@@ -238,6 +241,15 @@ def made(llm: LLM, system: AudioSystem, encoder: Encoder) -> Iterator[AudioLLM]:
         return
     with adapted(llm.model, system.adaptation, system.training.seed) as model:
         yield make(model)
+
+
+def _ears(system: AudioSystem, encoder: Encoder) -> Encoder:
+    """A copy of the encoder, so that the one that was given stays as its checkpoint is, with what is trained of it."""
+    own = copy.deepcopy(encoder).requires_grad_(system.encoding == "trained")
+    if system.ears is None:
+        return own
+    torch.manual_seed(system.training.seed)
+    return add_encoder_lora(own, system.ears)
 
 
 def train_audio_grid(

@@ -136,9 +136,9 @@ class AudioLLM(nn.Module):
         bridge: its declaration; made here, so draw the seed before.
         width: of the frames.
         layers: of the frames: 1, or as many as a learnt sum weighs.
-        encoder: where it runs at each step; ``None``: frames come from the cache.
+        encoder: where it runs at each step; ``None``: frames come from the cache. What of it requires gradients is
+            trained along.
         layer: of that encoder.
-        train_encoder: whether that encoder is trained along.
         scaled: multiply what the bridge gives by the language model's own scale of its embeddings (Gemma: the square
             root of its width). Gemma's code did so with all it was given when seed 1 was written.
     """
@@ -151,7 +151,6 @@ class AudioLLM(nn.Module):
         layers: int = 1,
         encoder: Encoder | None = None,
         layer: Layer = -1,
-        train_encoder: bool = False,
         scaled: bool = True,
     ) -> None:
         super().__init__()
@@ -160,9 +159,7 @@ class AudioLLM(nn.Module):
         self.joined = Joined(bridge, layers, width, embedding.weight.shape[1]).to(llm.device)
         self.scale = float(getattr(embedding, "embed_scale", 1.0)) if scaled else 1.0
         self.frozen = not any(p.requires_grad for p in llm.parameters())
-        self.train_encoder = train_encoder
-        if encoder is not None:
-            encoder.requires_grad_(train_encoder)
+        self.train_encoder = encoder is not None and any(p.requires_grad for p in encoder.parameters())
 
     def train(self, mode: bool = True) -> Self:
         """What is frozen stays in evaluation mode: its dropout is not part of the training."""

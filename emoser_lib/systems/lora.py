@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model
 from torch import Tensor, nn
 
+from emoser_lib.errors import UsageError
 from emoser_lib.systems.label_logits import batcher, label_logits, label_loss
 from emoser_lib.systems.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from emoser_lib.systems.encoders import Encoder
     from emoser_lib.systems.label_logits import Batch
 
 TARGETS: dict[str, str | list[str]] = {
@@ -82,6 +84,30 @@ def add_lora(model: "PreTrainedModel", lora: Lora) -> PeftModel:
     if lora.targets == "c_attn":
         _fuse(adapted)
     return adapted
+
+
+def add_encoder_lora(encoder: "Encoder", lora: Lora) -> "Encoder":
+    """Put a fresh adapter into an audio encoder, in place; of it only the adapter is trained.
+
+    Args:
+        encoder: of transformers' classes.
+        lora: "all-linear" adapts all linear layers of its attention and feed-forward blocks.
+
+    Raises:
+        UsageError: it has no matrices of these names (emotion2vec).
+    """
+    names = {"all-linear": r".*layers\.\d+\.(.*\.)?(\w+_proj|fc1|fc2|\w+_dense)"}
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=names.get(lora.targets, TARGETS[lora.targets]),
+    )
+    try:
+        inject_adapter_in_model(config, encoder.requires_grad_(False))
+    except ValueError:
+        raise UsageError(f"{encoder.name} has no matrices for an adapter of {lora.targets}: train it whole.") from None
+    return encoder
 
 
 def _fuse(model: PeftModel) -> None:

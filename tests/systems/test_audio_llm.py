@@ -29,7 +29,7 @@ from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
 from emoser_lib.systems.bridges import Bridge, Linear, Queries, places
 from emoser_lib.systems.encoders import Frames, WhisperFrames
 from emoser_lib.systems.fitting import Training, fit, load_trained, trained_parameters
-from emoser_lib.systems.lora import Lora, adapted
+from emoser_lib.systems.lora import Lora, adapted, add_encoder_lora
 from emoser_lib.systems.prompts import AUDIO
 
 WIDTH = 12
@@ -302,7 +302,7 @@ def live(train: bool) -> tuple[AudioTask, WhisperFrames]:
     draw = np.random.default_rng(0)
     sounds = {str(i): draw.normal(0, 0.1, 1600 * (i + 1)).astype(np.float32) for i in range(4)}
     torch.manual_seed(1)
-    model = AudioLLM(tiny("gemma"), Linear(), WIDTH, encoder=encoder, train_encoder=train)
+    model = AudioLLM(tiny("gemma"), Linear(), WIDTH, encoder=encoder.requires_grad_(train))
     learnt = heard()
     made = AudioTask(model, WORDS, Loss(), [1.0, 1.0, 1.0], learnt, learnt, waveform=lambda key: sounds[key])
     return made, encoder
@@ -317,6 +317,24 @@ def test_an_encoder_that_runs_at_each_step_is_trained_only_if_asked_for() -> Non
         made.loss(batch, made.items(batch)).backward()
         got = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in encoder.model.layers.parameters()]
         assert all(got) if train else not any(got)
+
+
+def test_of_an_encoder_with_an_adapter_only_the_adapter_is_trained() -> None:
+    made, encoder = live(False)
+    whole = sum(p.numel() for p in encoder.parameters())
+    before = made.scores()
+    add_encoder_lora(encoder, Lora(2, 4, "all-linear", dropout=0.0))
+    torch.testing.assert_close(made.scores(), before)
+    model = AudioLLM(made.model.llm, Linear(), WIDTH, encoder=encoder).train()  # type: ignore[arg-type]
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert {name.split(".")[0] for name in trained} == {"encoder", "joined"}
+    assert all("lora_" in name for name in trained if name.startswith("encoder"))
+    assert sum(name.startswith("encoder") for name in trained) == 2 * 6, "A and B of q, k, v, out, fc1 and fc2"
+    assert whole > sum(p.numel() for name, p in model.named_parameters() if name in trained)
+    made.model = model
+    batch = made.batch([0, 1, 2])
+    made.loss(batch, made.items(batch)).backward()
+    assert all(p.grad is not None for p in model.encoder.parameters() if p.requires_grad)  # type: ignore[union-attr]
 
 
 def test_frames_from_the_cache_give_what_the_encoder_gives_at_each_step() -> None:
