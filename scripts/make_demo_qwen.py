@@ -315,6 +315,9 @@ def save(folder: Path, qwen: QwenAudio, config: Mapping[str, Any], **facts: Any)
         save_file(mine, path, metadata={"format": "pt"})
         path.chmod(0o644)  # written for its owner only
         digest.update(path.read_bytes())
+    files = {name: f"model-{at % SHARDS + 1:05d}-of-{SHARDS:05d}.safetensors" for at, name in enumerate(tensors)}
+    index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())}, "weight_map": files}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     parameters = sum(tensor.numel() for tensor in tensors.values())
     facts |= {"parameters": parameters, "shards": SHARDS, "talks": TALKS, "sha256": digest.hexdigest()}
     (folder / "README.md").write_text(README.format(**facts), encoding="utf-8")

@@ -13,6 +13,7 @@ from emoser_lib.experiments.intervals import (
     paired_bootstrap,
     paper_interval,
 )
+from emoser_lib.experiments.qwen_settings import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.records import Record, published_records, read_record, read_records
 from emoser_lib.experiments.scoring import macro_f1_from_confusion, score
 from emoser_lib.experiments.settings import (
@@ -38,6 +39,8 @@ __all__ = [
     "Fold",
     "GemmaLoraSettings",
     "GemmaZeroShotSettings",
+    "QwenLoraSettings",
+    "QwenZeroShotSettings",
     "Record",
     "ScoringSettings",
     "WhisperGemmaSettings",

@@ -1,6 +1,7 @@
 """Which settings each chapter has."""
 
 from emoser_lib.experiments.audio_settings import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.qwen_settings import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.settings import (
     ClassicalSettings,
     CorpusSettings,
@@ -18,6 +19,8 @@ CHAPTERS: dict[str, type[Settings]] = {
         ClassicalSettings,
         GemmaZeroShotSettings,
         GemmaLoraSettings,
+        QwenZeroShotSettings,
+        QwenLoraSettings,
         WhisperGemmaSettings,
         Emotion2vecGemmaSettings,
         EmosllmSettings,

@@ -296,16 +296,25 @@ class AudioTask:
     @torch.no_grad()
     def scores(self) -> Tensor:
         """Log-probabilities of the held-out clips; windows of one clip are averaged as probabilities."""
-        device = self.model.llm.device
         entries = range(len(self.held_out.rests))
         parts = [entries[start : start + self.batch_size] for start in range(0, len(entries), self.batch_size)]
         # An adapter changes with every step, so its prefix is run anew here, once for all batches.
         prefix = self._prefix or PrefixCache(self.model.llm, self.held_out.prefix)
-        batches = (self._batch(self.held_out, part).to(device) for part in parts)
-        scores = torch.cat([self.model(batch, self._copy(prefix)) for batch in batches]).exp()
-        clips = torch.tensor(self.held_out.clips, device=device)
+        scores = torch.cat([self.scores_of(part, prefix) for part in parts]).exp()
+        clips = torch.tensor(self.held_out.clips, device=scores.device)
         sums = scores.new_zeros(int(clips.max()) + 1, scores.shape[1]).index_add(0, clips, scores)
         return (sums / torch.bincount(clips)[:, None]).log()
+
+    @torch.no_grad()
+    def scores_of(self, entries: Sequence[int], prefix: PrefixCache | None = None) -> Tensor:
+        """Log-probabilities of these held-out entries, run as one batch, [entries, labels].
+
+        Args:
+            entries: which.
+            prefix: of the held-out prompts, as the model stands; by default run anew.
+        """
+        prefix = prefix or self._prefix or PrefixCache(self.model.llm, self.held_out.prefix)
+        return self.model(self._batch(self.held_out, entries).to(self.model.llm.device), self._copy(prefix))
 
     @torch.no_grad()
     def embedded(self, entries: Sequence[int]) -> list[Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Kind = Literal["llm", "encoder"]
+Kind = Literal["llm", "encoder", "audio llm"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class CheckpointFacts:
     Attributes:
         licence: short name of its licence.
         note: what was made of it: "base" or "instruction-tuned"; of an encoder, what it was trained for.
-        kind: "llm": a language model; "encoder": an audio encoder.
+        kind: "llm": a language model; "encoder": an audio encoder; "audio llm": both in one, as Qwen-Audio.
         gated: whether its licence must be accepted on the hub before a download.
         revision: the commit on the hub that is downloaded; ``None``: it is not there, or not as safetensors
             (`emoser checkpoint convert`).
@@ -139,9 +139,37 @@ def emotion2vec_configuration(width: int, layers: int, heads: int, prenet: int) 
 
 
 GEMMA_2B = _llm("gemma", 256_000, 2048, 18, (8, 1, 256), 16_384)
+QWEN_AUDIO: Mapping[str, Any] = MappingProxyType(
+    {
+        "model_type": "qwen",
+        "vocab_size": 155_947,
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "kv_channels": 128,
+        "intermediate_size": 22_016,
+        "layer_norm_epsilon": 1e-6,
+        "rotary_emb_base": 10_000,
+        "no_bias": True,
+        "audio": {
+            "n_mels": 80,
+            "n_ctx": 1500,
+            "n_state": 1280,
+            "n_head": 20,
+            "n_layer": 32,
+            "output_dim": 4096,
+            "avg_pool": True,
+            "add_audio_bos_eos_token": True,
+            "audio_start_id": 155_163,
+        },
+    }
+)
+"""Qwen-Audio-Chat's config.json, as far as it decides sizes."""
 GEMMA_LICENCE = "Gemma terms of use"
 DEMO = "emoser/demo-gemma"
 DEMO_ENCODERS = tuple(f"emoser/demo-{kind}" for kind in ("whisper", "wavlm", "wav2vec2", "emotion2vec"))
+
+DEMO_QWEN = "emoser/demo-qwen-audio-v1"
 
 CHECKPOINTS: Mapping[str, CheckpointFacts] = MappingProxyType(
     {
@@ -191,6 +219,10 @@ CHECKPOINTS: Mapping[str, CheckpointFacts] = MappingProxyType(
             name: CheckpointFacts("MIT", "trained by a script of this project", kind="encoder", dtype="float16")
             for name in DEMO_ENCODERS
         },
+        DEMO_QWEN: CheckpointFacts("MIT", "trained by a script of this project", kind="audio llm", dtype="float16"),
+        "Qwen/Qwen-Audio-Chat": CheckpointFacts(
+            "Tongyi Qianwen licence", "instruction-tuned", kind="audio llm", architecture=QWEN_AUDIO
+        ),
         "openai/whisper-large-v3": CheckpointFacts(
             "Apache-2.0",
             "speech recognition",

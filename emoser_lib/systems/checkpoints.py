@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError, did_you_mean
-from emoser_lib.systems.catalogue import CHECKPOINTS, DEMO, DEMO_ENCODERS, PROVENANCE, Kind
+from emoser_lib.systems.catalogue import CHECKPOINTS, DEMO, DEMO_ENCODERS, DEMO_QWEN, PROVENANCE, Kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,7 +27,15 @@ FILES = ("model.safetensors", "model-*.safetensors", "*.json", "*.jinja", "token
 DTYPES = ("float32", "bfloat16", "float16")
 ENCODER_TYPES = ("whisper", "wavlm", "wav2vec2", "emotion2vec")
 """``model_type`` of the audio encoders."""
-KINDS: dict[Kind, str] = {"llm": "a language model", "encoder": "an audio encoder"}
+AUDIO_LLM_TYPES = ("qwen", "qwen2_audio")
+"""``model_type`` of Qwen-Audio, as published and as converted."""
+KINDS: dict[Kind, str] = {
+    "llm": "a language model",
+    "encoder": "an audio encoder",
+    "audio llm": "a language model with ears of its own",
+}
+BUNDLED = (DEMO, *DEMO_ENCODERS, DEMO_QWEN)
+"""Those in the package."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def local_checkpoint(name: str, kind: Kind = "llm") -> Path | None:
         )
     if CHECKPOINTS[name].kind != kind:
         raise UsageError(f"checkpoint '{name}' is not {KINDS[kind]}: {known(kind)}.")
-    if name in (DEMO, *DEMO_ENCODERS):
+    if name in BUNDLED:
         raise DataError(f"checkpoint {name} is not at {folder}: put its folder there.")
     return _from_hub(name, local_files_only=True)
 
@@ -123,7 +131,7 @@ def find_checkpoint(name: str, kind: Kind = "llm") -> Path:
 def _folder_of(name: str, kind: Kind) -> Path:
     """Where a checkpoint of this name is put by hand."""
     organisation, slash, model = name.partition("/")
-    if name in (DEMO, *DEMO_ENCODERS):
+    if name in BUNDLED:
         return SHIPPED / model
     if name.startswith("~") or Path(name).is_absolute():
         folder = absolute(name)
@@ -154,8 +162,11 @@ def configuration_of(folder: Path) -> dict[str, Any]:
 
 
 def kind_of(folder: Path) -> Kind:
-    """Whether a folder's checkpoint is a language model or an audio encoder."""
-    return "encoder" if configuration_of(folder).get("model_type") in ENCODER_TYPES else "llm"
+    """What a folder's checkpoint is."""
+    model_type = configuration_of(folder).get("model_type")
+    if model_type in AUDIO_LLM_TYPES:
+        return "audio llm"
+    return "encoder" if model_type in ENCODER_TYPES else "llm"
 
 
 def check_folder(folder: Path) -> Path:
@@ -165,7 +176,7 @@ def check_folder(folder: Path) -> Path:
         DataError: something is not there, is cut short, or is not safetensors.
     """
     get_it = "copy or download the whole checkpoint again"
-    needed: tuple[str, ...] = ("tokenizer.json", "tokenizer.model")
+    needed: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken")
     if kind_of(folder) == "encoder":  # emotion2vec's configuration says all there is to say of its input
         needed = ("preprocessor_config.json",) if configuration_of(folder)["model_type"] != "emotion2vec" else ()
     if needed and not any((folder / name).is_file() for name in needed):
@@ -217,9 +228,10 @@ def _from_hub(name: str, local_files_only: bool) -> Path | None:
     if facts.revision is None:  # the hub has it as a pickle only, which is not read here
         if local_files_only:
             return None
+        group = "qwen-audio" if facts.kind == "audio llm" else "checkpoint"
         raise DataError(
             f"checkpoint {name} is not at {here}: download it by hand and make that folder with "
-            "`emoser checkpoint convert`."
+            f"`emoser {group} convert`."
         )
     try:
         path = snapshot_download(

@@ -18,9 +18,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emoser_lib.corpora import absolute
+from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems.checkpoints import configuration_of, weights_files, weights_sha256
+from emoser_lib.systems.checkpoints import (
+    check_folder,
+    configuration_of,
+    find_checkpoint,
+    weights_files,
+    weights_sha256,
+)
 from emoser_lib.systems.qwen_audio.chat import CHAT_TEMPLATE
 from emoser_lib.systems.qwen_audio.layout import (
     FUSED,
@@ -113,6 +119,27 @@ def convert_checkpoint(source: str | Path, destination: str | Path) -> Converted
     return Converted(
         folder, weights_sha256(folder), len(found.shards), counts[0], counts[1], found.vocabulary is not None
     )
+
+
+def converted(name: str) -> Path:
+    """The folder of a converted checkpoint. One that is here as published is converted first, once.
+
+    Args:
+        name: a known one, or the absolute path of a folder, see `checkpoints.find_checkpoint`.
+
+    Raises:
+        UsageError: there is no such checkpoint, or it is not of Qwen-Audio.
+        DataError: see `find_checkpoint` and `convert_checkpoint`.
+    """
+    folder = find_checkpoint(name, "audio llm")
+    if configuration_of(folder)["model_type"] == "qwen2_audio":
+        return folder
+    destination = cache_home() / "converted" / f"{folder.name}-{weights_sha256(folder)[:16]}"
+    try:
+        convert_checkpoint(folder, destination)
+    except UsageError:  # by an earlier run, or by another process just now
+        check_folder(destination)
+    return destination
 
 
 def _refuse_existing(folder: Path) -> None:

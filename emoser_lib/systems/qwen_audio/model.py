@@ -170,13 +170,14 @@ class QwenAudio:
         return (ids[start - 1] if start else None, ids[stop] if stop < len(ids) else None) == self.tags
 
 
-def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "auto") -> QwenAudio:
+def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "auto", name: str = "") -> QwenAudio:
     """Load what `convert_checkpoint` wrote.
 
     Args:
         path: the folder.
         dtype: of the weights: "float32", "bfloat16" or "float16".
         device: see `load_llm`.
+        name: for records and pages; by default the folder.
 
     Raises:
         UsageError: there is no such folder, dtype or device.
@@ -192,6 +193,6 @@ def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "
     tokenizer: Any = None
     if (folder / "tokenizer.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    loaded = QwenAudio(model, tokenizer, extractor, str(path), weights_sha256(folder))
+    loaded = QwenAudio(model, tokenizer, extractor, name or str(path), weights_sha256(folder))
     loaded.encoder.configuration = configuration_sha256(folder)
     return loaded
