@@ -1,6 +1,7 @@
 """Tables and the diagram of the chapters on Qwen-Audio."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from safetensors import safe_open
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.audio_training import AudioSystem
+from emoser_lib.experiments.cells import Cell
+from emoser_lib.reporting.adapters import Grid
 from emoser_lib.reporting.diagrams import Arrow, Box, State, measure, times
+from emoser_lib.reporting.scores import score_on
 from emoser_lib.systems.lora import Lora, adapted
 from emoser_lib.systems.qwen_audio import QwenAudio
 from emoser_lib.systems.qwen_audio.layout import ConfigurationV1, native_names, shapes
@@ -118,11 +122,11 @@ def adapter_sizes(qwen: QwenAudio, ranks: list[int]) -> pd.DataFrame:
         One row a rank: c_attn, q,k,v, and the share of c_attn in the whole model.
     """
     total = sum(p.numel() for part in (qwen.language, qwen.encoder) for p in part.parameters())
-    rows = {}
+    rows: dict[int, dict[str, int]] = {}
     for rank in ranks:
         rows[rank] = {}
         for targets in ("c_attn", "q,k,v"):
-            with adapted(qwen.language, Lora(rank, rank, targets)) as model:  # type: ignore[arg-type]
+            with adapted(qwen.language, Lora(rank, rank, targets)) as model:
                 rows[rank][targets] = sum(p.numel() for p in model.parameters() if p.requires_grad)
     table = pd.DataFrame(rows).T.rename_axis("rank")
     return table.assign(**{"share of the model": table["c_attn"] / total})
@@ -132,3 +136,62 @@ def rank_and_alpha(system: AudioSystem) -> dict[str, int]:
     """What the systems of a grid of adapters differ in."""
     assert system.adaptation is not None
     return {"rank": system.adaptation.rank, "alpha": system.adaptation.alpha}
+
+
+def clipped(grid: Grid, clip: float) -> pd.DataFrame:
+    """How large gradients were along a training, and how many were cut, for each system of a grid.
+
+    Args:
+        grid: the cells.
+        clip: the largest norm that is left as it is.
+
+    Returns:
+        One row a system, by the factor of its adapter: rank, alpha, alpha / r, the median norm of the logged steps'
+        gradients before they were cut, and the share that was.
+    """
+    rows = []
+    for system, cells in grid.items():
+        norms = pd.Series([entry["grad_norm"] for cell in cells for entry in cell.log])
+        which = rank_and_alpha(system)
+        rows.append(
+            {
+                **which,
+                "alpha / r": which["alpha"] / which["rank"],
+                "median norm": norms.median(),
+                "share cut": (norms > clip).mean(),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.sort_values("alpha / r", ignore_index=True) if len(table) else table
+
+
+def chosen_table(corpus: Corpus, grid: Grid, final: Mapping[AudioSystem, Cell]) -> pd.DataFrame:
+    """What the folds say of each system, and what the held-out clips of the final training say.
+
+    Args:
+        corpus: gives the gold labels.
+        grid: the cells of the folds; may be empty.
+        final: the cell of each system's final training.
+
+    Returns:
+        One row a system, the folds' best first: rank, alpha, macro-F1 on the folds and on the final clips, and who
+        would choose it.
+    """
+    rows = []
+    for system, cell in final.items():
+        folds = [score_on(corpus, one.predicted()).macro_f1 for one in grid.get(system, [])]
+        rows.append(
+            {
+                **rank_and_alpha(system),
+                "on folds": sum(folds) / len(folds) if folds else float("nan"),
+                "on the final clips": score_on(corpus, cell.predicted()).macro_f1,
+            }
+        )
+    table = pd.DataFrame(rows).sort_values("on folds", ascending=False, ignore_index=True)
+    by_folds = 0 if table["on folds"].notna().any() else -1
+    by_look = int(table["on the final clips"].to_numpy().argmax())
+    chooses = [
+        " and ".join(who for who, choice in (("the folds", by_folds), ("a look", by_look)) if choice == row)
+        for row in range(len(table))
+    ]
+    return table.assign(**{"chosen by": chooses})
