@@ -30,6 +30,7 @@ from emoser_lib.experiments.memory import (
     number_bytes,
 )
 from emoser_lib.experiments.meta_models import MetaEncoder, meta_encoder, size
+from emoser_lib.experiments.settings import Settings
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Joined, places
 from emoser_lib.systems.encoders import HOP, Frames
@@ -168,7 +169,7 @@ def recordings(settings: AudioSettings, systems: list[Trained], encoder: str) ->
         kept = number * frames * made.width * layers * number_bytes(settings.dtype)
         per_clip[trained.system.window_seconds, layers, cached] = (number * frames, kept if cached else 0)
     frames = max(count for count, _ in per_clip.values())
-    return Recordings(clips=_clips(settings), frames=frames, clip_bytes=sum(kept for _, kept in per_clip.values()))
+    return Recordings(clips=clips_of(settings), frames=frames, clip_bytes=sum(kept for _, kept in per_clip.values()))
 
 
 def _entries(system: AudioSystem) -> tuple[int, int]:
@@ -183,7 +184,8 @@ def _frames(seconds: float) -> int:
     return math.ceil(seconds * SAMPLE_RATE / HOP)
 
 
-def _clips(settings: AudioSettings) -> int | None:
+def clips_of(settings: Settings) -> int | None:
+    """Clips of a run's corpus, as far as they are known; see `Recordings`."""
     try:
         return len(settings.load())
     except EmoserError:

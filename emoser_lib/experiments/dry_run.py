@@ -3,7 +3,6 @@
 Models are built on torch's meta device, which has shapes but no numbers.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Literal
@@ -21,14 +20,17 @@ from emoser_lib.experiments.audio_plan import (
 )
 from emoser_lib.experiments.audio_settings import AudioSettings
 from emoser_lib.experiments.chapters import CHAPTERS
-from emoser_lib.experiments.memory import ADAM, PREFIX, REST, Memory, Strict, activation_bytes, number_bytes
+from emoser_lib.experiments.memory import Adapter, Memory, Strict, adapter_needs, number_bytes
 from emoser_lib.experiments.meta_models import meta_encoder, meta_model
 from emoser_lib.experiments.parameters import read_notebook
 from emoser_lib.experiments.profiles import PlannedRun
+from emoser_lib.experiments.qwen_plan import qwen_needs
+from emoser_lib.experiments.qwen_settings import QwenAudioSettings
 from emoser_lib.experiments.records import ROOT
+from emoser_lib.experiments.settings import Settings
 from emoser_lib.systems.catalogue import Kind
 from emoser_lib.systems.checkpoints import CHECKPOINTS, DTYPES, gate_sentence, local_checkpoint
-from emoser_lib.systems.lora import Lora, add_lora
+from emoser_lib.systems.lora import Lora
 
 STATED = {("openai/whisper-large-v3", "google/gemma-2b"): "thau-whisper-gemma-parameters"}
 """Encoder and language model -> the claim that says how many parameters they have together, in billions."""
@@ -44,22 +46,6 @@ GATE = {
 Access = Literal["here", "open", "by hand", "accepted", "refused", "unknown"]
 
 
-class Adapter(Strict):
-    """What one rank of a grid needs.
-
-    Attributes:
-        rank: of the adapter.
-        targets: the matrices that get one.
-        trainable: trained parameters, peft's own count.
-        memory: while it is trained.
-    """
-
-    rank: int
-    targets: str
-    trainable: int
-    memory: Memory
-
-
 class Needs(Strict):
     """What one run needs. ``None`` and 0 where it needs no checkpoint.
 
@@ -72,6 +58,7 @@ class Needs(Strict):
             the hub has no safetensors, so that they must be converted; ``accepted`` or ``refused``: what the hub says
             of a gated one to whoever is logged in; ``unknown``: it did not answer.
         parameters: of the model, without adapter.
+        read: parameters of the checkpoint as it is published, where conversion makes fewer of them (Qwen-Audio).
         weights_bytes: of the model in the run's dtype: what zero-shot needs, besides a batch.
         download_bytes: of the weights as the hub stores them, 0 if they are here; the tokenizer adds up to 40 MB.
         adapters: one for each rank of the grid.
@@ -88,6 +75,7 @@ class Needs(Strict):
     gated: bool = False
     access: Access | None = None
     parameters: int = 0
+    read: int = 0
     weights_bytes: int = 0
     download_bytes: int = 0
     adapters: tuple[Adapter, ...] = ()
@@ -179,10 +167,7 @@ def _lines(need: Needs) -> Iterator[str]:
     if need.checkpoint is None:
         yield f"{name}: no checkpoint"
         return
-    yield (
-        f"{name}: {need.checkpoint}, {need.parameters:,} parameters, {_size(need.weights_bytes)} of memory; "
-        f"{_files(need)}"
-    )
+    yield (f"{name}: {need.checkpoint}, {_parameters(need)}, {_size(need.weights_bytes)} of memory; {_files(need)}")
     for adapter in need.adapters:
         yield (
             f"  rank {adapter.rank}, {adapter.targets}: {adapter.trainable:,} trainable; "
@@ -190,7 +175,10 @@ def _lines(need: Needs) -> Iterator[str]:
         )
     for encoder in need.encoders:
         stated = "" if encoder.counted else " as its authors state them (install FunASR to count them)"
-        yield f"  {encoder.checkpoint}, {encoder.parameters:,} parameters{stated}; {_files(encoder)}"
+        if encoder.checkpoint == need.checkpoint:
+            yield f"  of them {encoder.parameters:,} are its ears: encoder and projection layer"
+        else:
+            yield f"  {encoder.checkpoint}, {encoder.parameters:,} parameters{stated}; {_files(encoder)}"
         yield f"    {_frames(encoder)}"
     for system in need.systems:
         yield f"  {system.name}: {_parts(system)}"
@@ -200,10 +188,18 @@ def _lines(need: Needs) -> Iterator[str]:
         yield f"  {_trainings(need.trainings)}{' together' if need.systems else ''}"
 
 
+def _parameters(need: Needs) -> str:
+    if not need.read:
+        return f"{need.parameters:,} parameters"
+    return f"{need.read:,} parameters read, {need.parameters:,} after conversion"
+
+
 def _files(need: Needs | EncoderNeeds) -> str:
     """How the files of a checkpoint are got, and its licence."""
     gate = f"; gated{GATE[need.access]}" if need.gated and need.access else ""
-    by_hand = " by hand (`emoser checkpoint convert`)" if need.access == "by hand" else ""
+    facts = CHECKPOINTS.get(need.checkpoint or "")
+    group = "qwen-audio" if facts and facts.kind == "audio llm" else "checkpoint"
+    by_hand = f" by hand (`emoser {group} convert`)" if need.access == "by hand" else ""
     files = "here" if need.access == "here" else f"{_size(need.download_bytes)} to download{by_hand}"
     return f"{files} ({need.licence or 'licence not known'}{gate})"
 
@@ -249,6 +245,13 @@ def _size(size: int) -> str:
 def _needs(planned: PlannedRun, adapter: Callable[..., Adapter]) -> Needs:
     needs = partial(Needs, notebook=planned.chapter, run=planned.name, key=planned.key)
     given = planned.parameters
+    if "checkpoint" in given:
+        settings = _settings(planned)
+        assert isinstance(settings, QwenAudioSettings)
+        qwen = qwen_needs(settings)
+        got = _got(settings.checkpoint, qwen.read, "audio llm")
+        ears = EncoderNeeds(checkpoint=settings.checkpoint, **qwen.ears, **got)
+        return needs(checkpoint=settings.checkpoint, encoders=(ears,), read=qwen.read, **qwen.whole, **got)
     if "llm" not in given:
         return needs()
     name, dtype = given["llm"], given.get("dtype", DTYPES[0])
@@ -257,7 +260,9 @@ def _needs(planned: PlannedRun, adapter: Callable[..., Adapter]) -> Needs:
     if "ranks" in given:
         more = _sweep(name, dtype, given, adapter)
     if "encoder" in given:
-        more = _hears(name, _settings(planned))
+        settings = _settings(planned)
+        assert isinstance(settings, AudioSettings)
+        more = _hears(name, settings)
     return needs(
         checkpoint=name,
         parameters=parameters,
@@ -278,10 +283,8 @@ def _got(name: str, parameters: int, kind: Kind = "llm") -> dict[str, Any]:
     }
 
 
-def _settings(planned: PlannedRun) -> AudioSettings:
-    settings = CHAPTERS[read_notebook(planned.notebook).metadata["emoser"]["settings"]].check(**planned.parameters)
-    assert isinstance(settings, AudioSettings)
-    return settings
+def _settings(planned: PlannedRun) -> Settings:
+    return CHAPTERS[read_notebook(planned.notebook).metadata["emoser"]["settings"]].check(**planned.parameters)
 
 
 def _hears(llm: str, settings: AudioSettings) -> dict[str, Any]:
@@ -344,28 +347,4 @@ def _access(name: str) -> Access:
 
 
 def _adapter(name: str, lora: Lora, dtype: str, batch_size: int, checkpointing: bool) -> Adapter:
-    model = meta_model(name, dtype)
-    weights = model.num_parameters() * number_bytes(dtype)
-    with warnings.catch_warnings():
-        # peft asks transformers by a name that the latter gives up in its version 6.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        adapted = add_lora(model, lora)
-    trained = [p for p in adapted.parameters() if p.requires_grad]
-    held = sum(p.nbytes for p in trained)
-    activations = activation_bytes(adapted, batch_size)
-    if checkpointing:
-        layers, width = model.config.num_hidden_layers, model.config.hidden_size
-        inputs = layers * (PREFIX + batch_size * REST) * width * number_bytes(dtype)
-        activations = min(activations, inputs + activations // layers)
-    return Adapter(
-        rank=lora.rank,
-        targets=lora.targets,
-        trainable=sum(p.numel() for p in trained),
-        memory=Memory(
-            weights=weights,
-            trained=held,
-            gradients=held,
-            optimiser=ADAM * held,
-            activations=activations,
-        ),
-    )
+    return adapter_needs(meta_model(name, dtype), lora, batch_size, checkpointing)

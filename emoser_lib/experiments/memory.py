@@ -1,5 +1,6 @@
 """The memory that a training takes, counted on torch's meta device, which has shapes but no numbers."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from transformers import DynamicCache
 from emoser_lib.systems.bridges import Joined
 from emoser_lib.systems.encoders import Frames
 from emoser_lib.systems.label_logits import attention_masks, batcher
+from emoser_lib.systems.lora import Lora, add_lora
 from emoser_lib.systems.packing import PackedBatch
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from emoser_lib.systems.label_logits import CausalLM
 
 PREFIX, REST = 72, 112
@@ -59,6 +63,22 @@ class Memory(Strict):
     def total(self) -> int:
         """All of them."""
         return self.weights + self.trained + self.gradients + self.optimiser + self.activations
+
+
+class Adapter(Strict):
+    """What one rank of a grid needs.
+
+    Attributes:
+        rank: of the adapter.
+        targets: the matrices that get one.
+        trainable: trained parameters, peft's own count.
+        memory: while it is trained.
+    """
+
+    rank: int
+    targets: str
+    trainable: int
+    memory: Memory
 
 
 @dataclass(frozen=True)
@@ -123,6 +143,46 @@ def activation_bytes(
         logits = model(**read, attention_mask=masks, logits_to_keep=keep, use_cache=use_cache, **given).logits
         functional.cross_entropy(logits.flatten(0, 1).float(), batch.labels.pieces)
     return sum(sizes.values())
+
+
+def adapter_needs(
+    model: "PreTrainedModel",
+    lora: Lora,
+    batch_size: int,
+    checkpointing: bool,
+    prefix: int = PREFIX,
+    rest: int = REST,
+    frozen: int = 0,
+) -> Adapter:
+    """What training a language model's adapter takes.
+
+    Args:
+        model: on the meta device; it gets the adapter.
+        lora: that one.
+        batch_size, prefix, rest: see `activation_bytes`; what is heard counts as rest.
+        checkpointing: whether activations are computed twice.
+        frozen: bytes of other weights that are there.
+    """
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    with warnings.catch_warnings():
+        # peft asks transformers by a name that the latter gives up in its version 6.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        adapted = add_lora(model, lora)
+    trained = [p for p in adapted.parameters() if p.requires_grad]
+    held = sum(p.nbytes for p in trained)
+    activations = activation_bytes(adapted, batch_size, prefix, rest)
+    if checkpointing:
+        layers, width = model.config.num_hidden_layers, model.config.hidden_size
+        inputs = layers * (prefix + batch_size * rest) * width * model.dtype.itemsize
+        activations = min(activations, inputs + activations // layers)
+    return Adapter(
+        rank=lora.rank,
+        targets=lora.targets,
+        trainable=sum(p.numel() for p in trained),
+        memory=Memory(
+            weights=weights + frozen, trained=held, gradients=held, optimiser=ADAM * held, activations=activations
+        ),
+    )
 
 
 def module_activation_bytes(module: nn.Module, *given: Any) -> int:

@@ -221,7 +221,10 @@ CHECKPOINTS: Mapping[str, CheckpointFacts] = MappingProxyType(
         },
         DEMO_QWEN: CheckpointFacts("MIT", "trained by a script of this project", kind="audio llm", dtype="float16"),
         "Qwen/Qwen-Audio-Chat": CheckpointFacts(
-            "Tongyi Qianwen licence", "instruction-tuned", kind="audio llm", architecture=QWEN_AUDIO
+            "Tongyi Qianwen licence",
+            "instruction-tuned, converted from the published checkpoint",
+            kind="audio llm",
+            architecture=QWEN_AUDIO,
         ),
         "openai/whisper-large-v3": CheckpointFacts(
             "Apache-2.0",

@@ -20,8 +20,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems.catalogue import CHECKPOINTS, DEMO, DEMO_ENCODERS
+from emoser_lib.systems.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints import (
+    BUNDLED,
     FILES,
     find_checkpoint,
     load_llm,
@@ -173,7 +174,7 @@ def test_every_known_checkpoint_has_what_a_download_needs() -> None:
     for name, facts in CHECKPOINTS.items():
         assert facts.licence
         assert facts.note
-        if name in (DEMO, *DEMO_ENCODERS):
+        if name in BUNDLED:
             continue
         assert facts.architecture["model_type"]
         if facts.revision is None:

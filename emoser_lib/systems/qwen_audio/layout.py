@@ -1,7 +1,7 @@
 """What a v1 checkpoint of Qwen-Audio holds, tensor by tensor, and what each is called by transformers' own classes."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -185,7 +185,7 @@ def native_names(name: str) -> tuple[str, ...]:
     return () if part == "audio_bos_eos_token" else (f"audio_tower.{part}.{kind}",)
 
 
-def native_configuration(configuration: ConfigurationV1, dtype: str) -> dict[str, object]:
+def native_configuration(configuration: ConfigurationV1, dtype: str) -> dict[str, Any]:
     """The same model's config.json for transformers' own classes.
 
     Args:

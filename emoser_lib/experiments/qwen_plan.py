@@ -1,0 +1,86 @@
+"""What planned runs of Qwen-Audio need: counted on the native classes, on torch's meta device."""
+
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
+
+import torch
+from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, Qwen2ForCausalLM
+
+from emoser_lib.corpora.audio import SAMPLE_RATE
+from emoser_lib.experiments.audio_plan import CLIP_SECONDS, Recordings, clips_of
+from emoser_lib.experiments.memory import REST, adapter_needs, number_bytes
+from emoser_lib.experiments.meta_models import size
+from emoser_lib.experiments.qwen_settings import QwenAudioSettings, QwenLoraSettings
+from emoser_lib.systems.catalogue import CHECKPOINTS
+from emoser_lib.systems.checkpoints import configuration_of, local_checkpoint
+from emoser_lib.systems.lora import Lora
+from emoser_lib.systems.qwen_audio.layout import ConfigurationV1, native_configuration, shapes
+
+PREFIX = 19
+"""Tokens before the audio."""
+VECTOR = 640
+"""Samples a vector of audio stands for: 40 ms."""
+
+
+@dataclass(frozen=True)
+class QwenNeeds:
+    """What a run of Qwen-Audio needs.
+
+    Attributes:
+        read: parameters of the checkpoint as published.
+        whole: what `dry_run.Needs` says of the model, its adapters and its trainings.
+        ears: what `EncoderNeeds` says of its encoder, with the projection layer.
+    """
+
+    read: int
+    whole: dict[str, Any]
+    ears: dict[str, Any]
+
+
+def qwen_needs(settings: QwenAudioSettings) -> QwenNeeds:
+    """Count what a run needs; see `QwenNeeds`.
+
+    Raises:
+        UsageError: the checkpoint is not known.
+        DataError: its folder is not whole.
+    """
+    native, read = _configuration(settings.checkpoint)
+    with torch.device("meta"):
+        model: Any = Qwen2AudioForConditionalGeneration(native).to(getattr(torch, settings.dtype))
+    ears = size(model.model.audio_tower) + size(model.model.multi_modal_projector)
+    number = number_bytes(settings.dtype)
+    frames = ceil(CLIP_SECONDS * SAMPLE_RATE / VECTOR)
+    kept = frames * native.text_config.hidden_size * number
+    if isinstance(settings, QwenLoraSettings) and settings.ears_rank:
+        kept = 0
+    whole: dict[str, Any] = {"parameters": size(model), "weights_bytes": size(model) * number}
+    if isinstance(settings, QwenLoraSettings):
+        whole |= _trained(settings, native, ears * number, frames)
+    made = Recordings(clips=clips_of(settings), frames=frames, clip_bytes=kept)
+    return QwenNeeds(read, whole, {"parameters": ears, "counted": True, "recordings": made})
+
+
+def _configuration(name: str) -> tuple[Any, int]:
+    """The native configuration, and how many parameters the published checkpoint has."""
+    folder = local_checkpoint(name, "audio llm")
+    told = dict(CHECKPOINTS[name].architecture) if folder is None else configuration_of(folder)
+    if told["model_type"] == "qwen2_audio":
+        config: Any = Qwen2AudioConfig(**told)
+        with torch.device("meta"):
+            # The two rows of the audio tags were parameters of their own.
+            return config, size(Qwen2AudioForConditionalGeneration(config)) + 2 * config.text_config.hidden_size
+    first = ConfigurationV1.model_validate(told)
+    return Qwen2AudioConfig(**native_configuration(first, "bfloat16")), sum(map(prod, shapes(first).values()))
+
+
+def _trained(settings: QwenLoraSettings, native: Any, ears: int, frames: int) -> dict[str, Any]:
+    adapters = []
+    for rank in settings.ranks:
+        with torch.device("meta"):
+            language = Qwen2ForCausalLM(native.text_config).to(getattr(torch, settings.dtype))
+        lora = Lora(rank, rank, settings.targets, settings.dropout)
+        how = (settings.batch_size, settings.activation_checkpointing, PREFIX, REST + frames, ears)
+        adapters.append(adapter_needs(language, lora, *how))
+    cells = len(settings.ranks) * len(settings.alphas)
+    return {"adapters": tuple(adapters), "trainings": cells * (len(settings.folds) + settings.refit)}
