@@ -16,6 +16,7 @@ from emoser_lib.systems.verbaliser import WORDS
 if TYPE_CHECKING:
     from emoser_lib.experiments.audio_training import AudioSystem
     from emoser_lib.experiments.training import TextSystem
+    from emoser_lib.systems.encoders import Context
     from emoser_lib.systems.lora import Lora
 
 EncoderName = Annotated[str, AfterValidator(lambda name: known_checkpoint(name, "encoder"))]
@@ -113,7 +114,7 @@ class GemmaAudioSettings(AudioSettings):
     """What 08-whisper-gemma and 09-emotion2vec-gemma have in common: a linear projector, frozen language model."""
 
     stack: int = Field(ge=1, le=64)
-    pool: int = Field(ge=1, le=64)
+    pool: int = Field(ge=1, le=1500)
     scaled: bool
 
     @model_validator(mode="after")
@@ -140,10 +141,16 @@ class WhisperGemmaSettings(GemmaAudioSettings):
     """08-whisper-gemma."""
 
     arm: ArmName
+    context: Literal["arm", "clip", "window", "batch"]
     batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
     learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
     weights: list[Weights]
     """Loss weights that are compared; none named: none are."""
+
+    @property
+    def hears(self) -> "Context":
+        """What the encoder hears besides a clip: as the arm says, or as told."""
+        return arm_values("whisper-gemma", self.arm)["context"] if self.context == "arm" else self.context
 
     def system(self, batch_size: int | None = None, learning_rate: float | None = None, **own: Any) -> "AudioSystem":
         """The system that the parameters declare; by default with the first batch size and learning rate.
@@ -182,6 +189,8 @@ class Emotion2vecGemmaSettings(GemmaAudioSettings):
 class EmosllmSettings(AudioSettings):
     """10-emosllm."""
 
+    context: Literal["clip", "window"]
+    scaled: bool
     queries: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
     """The first is the system's, the others are an ablation."""
     other_encoders: list[EncoderName]
@@ -211,6 +220,8 @@ class EmosllmSettings(AudioSettings):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} has a value twice: {values}")
+        if self.context == "window" and self.other_encoders:
+            raise ValueError("context is 'window', which only Whisper has: name no other_encoders")
         if self.encoder in self.other_encoders:
             raise ValueError(f"other_encoders names the system's own encoder {self.encoder}: name others only")
         if self.mapper_width % self.mapper_heads or self.mapper_width % 2:
@@ -241,6 +252,7 @@ class EmosllmSettings(AudioSettings):
         values = {
             "prompt": "emosllm" if reads else "emosllm-no-text",
             "bridge": bridge,
+            "scaled": self.scaled,
             "adaptation": self._lora(),
             "window_seconds": self.window_seconds,
             "speech_weight": self.speech_weights[0],

@@ -157,6 +157,7 @@ def test_ablations_change_one_thing_each(
         ({"speech_weights": [0.0, 0.0]}, "speech_weights has a value twice"),
         ({"mapper_width": 66}, "an even multiple of mapper_heads is needed"),
         ({"folds": [], "refit": False}, "nothing is trained"),
+        ({"context": "window", "other_encoders": ["emoser/demo-wav2vec2"]}, "which only Whisper has"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_sentence(
