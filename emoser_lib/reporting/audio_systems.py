@@ -223,6 +223,10 @@ def mask_effects(encoder: Emotion2vecFrames, waveforms: Sequence[np.ndarray]) ->
     return pd.concat(rows, ignore_index=True)
 
 
+HEARD = {"clip": "nothing", "window": "silence up to 30 s", "batch": "its batch", "arm": "what the arm says"}
+"""What the parameter `context` means, in a table."""
+
+
 def recorded_systems(notebook: str) -> pd.DataFrame:
     """What a chapter's committed records trained: encoder, language model, sizes, settings, steps and time."""
     rows = []
@@ -233,6 +237,8 @@ def recorded_systems(notebook: str) -> pd.DataFrame:
             {
                 "run": record.run,
                 "models": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
+                "reads": "yes" if asked["transcript"] else "no",
+                "heard with a clip": HEARD[asked.get("context", "clip")],
                 "parameters": parts["together"]["parameters"],
                 "trained": parts["together"]["trained"],
                 "epochs": asked["epochs"],
