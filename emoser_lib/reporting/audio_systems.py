@@ -232,7 +232,7 @@ def recorded_systems(notebook: str) -> pd.DataFrame:
     rows = []
     for record in published_records(notebook):
         asked, told = record.parameters, record.metrics
-        parts = told["parameters"]
+        parts, grid = told["parameters"], (told.get("grid") or [{}])[0]
         rows.append(
             {
                 "run": record.run,
@@ -244,6 +244,8 @@ def recorded_systems(notebook: str) -> pd.DataFrame:
                 "epochs": asked["epochs"],
                 "training clips": asked["train_clips"] or "all",
                 "folds": len(asked["folds"]),
+                "mean macro-F1 of the folds": grid.get("macro_f1"),
+                "sd": grid.get("sd"),
                 "steps": told["steps"],
                 "hours": told["seconds"] / 3600,
             }
