@@ -223,21 +223,29 @@ def mask_effects(encoder: Emotion2vecFrames, waveforms: Sequence[np.ndarray]) ->
     return pd.concat(rows, ignore_index=True)
 
 
+HEARD = {"clip": "nothing", "window": "silence up to 30 s", "batch": "its batch", "arm": "what the arm says"}
+"""What the parameter `context` means, in a table."""
+
+
 def recorded_systems(notebook: str) -> pd.DataFrame:
     """What a chapter's committed records trained: encoder, language model, sizes, settings, steps and time."""
     rows = []
     for record in published_records(notebook):
         asked, told = record.parameters, record.metrics
-        parts = told["parameters"]
+        parts, grid = told["parameters"], (told.get("grid") or [{}])[0]
         rows.append(
             {
                 "run": record.run,
                 "models": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
+                "reads": "yes" if asked["transcript"] else "no",
+                "heard with a clip": HEARD[asked.get("context", "clip")],
                 "parameters": parts["together"]["parameters"],
                 "trained": parts["together"]["trained"],
                 "epochs": asked["epochs"],
                 "training clips": asked["train_clips"] or "all",
                 "folds": len(asked["folds"]),
+                "mean macro-F1 of the folds": grid.get("macro_f1"),
+                "sd": grid.get("sd"),
                 "steps": told["steps"],
                 "hours": told["seconds"] / 3600,
             }

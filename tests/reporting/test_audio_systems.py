@@ -11,7 +11,7 @@ from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.experiments import folds
 from emoser_lib.experiments.audio_training import AudioSystem, hear
 from emoser_lib.experiments.cells import Cell
-from emoser_lib.reporting import adapters, audio_systems, claims, figures, listening, score_on, text_systems
+from emoser_lib.reporting import adapters, audio_systems, claims, figures, listening, score_on, tables, text_systems
 from emoser_lib.systems.audio_llm import Loss
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Linear
@@ -199,3 +199,19 @@ def test_what_padding_mask_and_normalisation_do_is_told_apart() -> None:
     assert mean["right mask"] < 1e-4
     assert mean["right mask, normalised together"] > 0.01
     assert figures.frame_distances(table).axes[0].get_legend() is not None
+
+
+def test_the_recorded_runs_say_what_was_heard_and_read() -> None:
+    table = audio_systems.recorded_systems("08-whisper-gemma")
+    assert table.loc["speaker", "heard with a clip"] == "silence up to 30 s"
+    assert table.loc["clip", "heard with a clip"] == "nothing"
+    assert table.loc["speaker", "folds"] == 5
+    assert table.loc["speaker", "sd"] > 0
+
+
+def test_in_the_recorded_runs_who_only_reads_is_at_chance_and_who_hears_is_not() -> None:
+    scores = tables.recorded_scores("08-whisper-gemma")
+    run = scores[scores["run"] == "speaker"]
+    chance = 1 / 6
+    assert run.loc["text-svm", "UAR low"] < chance + 0.01
+    assert run.loc["whisper-gemma", "UAR low"] > run.loc["audio-svm", "UAR high"] > chance

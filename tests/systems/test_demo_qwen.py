@@ -65,7 +65,7 @@ def test_it_answers_in_words_and_not_always_as_it_is_told(tmp_path: Path) -> Non
     said = answers(qwen, settings.system(), demo, ids, Decoding(max_new_tokens=16), 20, tmp_path)
     kinds = count_answers(parse_answer(one, demo.labels, "lenient") for one in said)
     assert all(said), "an answer without a word"
-    assert kinds["missing"] < len(ids) / 3, "mostly emotions"
+    assert kinds["missing"] < len(ids) / 2, "mostly emotions"
     assert kinds["exact"] < len(ids), "it does not always follow the instruction"
 
 
