@@ -15,6 +15,9 @@ from emoser_lib.corpora.generation import draw_latents, load_distributions
 from emoser_lib.systems.audio_prompts import AUDIO_PROMPTS
 from emoser_lib.systems.verbaliser import ADJECTIVES, NOUNS, SPANISH
 
+HEARD_PROMPTS = tuple(name for name in AUDIO_PROMPTS if not name.startswith("qwen-audio"))
+"""Of the systems that join an encoder to the demo's language model; Qwen-Audio's are for a model of its own."""
+
 
 def listed(text: str) -> tuple[str, ...]:
     """Parts of a text between commas."""
@@ -167,7 +170,7 @@ class Writer:
         said = self.sentence(self.random.choice(OWN_PHRASES[drawn["cue"]]))
         words = self.voice(drawn)
         voice = " ".join(self.random.choice(words) for _ in range(self.random.randrange(6, 20)))
-        return self.random.choice(list(AUDIO_PROMPTS)), said, voice, ADJECTIVES[label]
+        return self.random.choice(HEARD_PROMPTS), said, voice, ADJECTIVES[label]
 
     @staticmethod
     def voice(drawn: pd.Series) -> list[str]:

@@ -37,7 +37,7 @@ from statistics import fmean
 
 import click
 import torch
-from demo_text import QUALITY_WORDS, VOICE, Writer, listed
+from demo_text import HEARD_PROMPTS, QUALITY_WORDS, VOICE, Writer, listed
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional
@@ -134,7 +134,7 @@ def talks_of(writer: Writer, tokenizer: GemmaTokenizer) -> Iterator[PackedBatch]
 
 def heard_of(writer: Writer, tokenizer: GemmaTokenizer) -> Iterator[PackedBatch]:
     """Talks about a voice, TALKS to a batch, all of one prompt; the voice's words stand where frames will."""
-    waiting: dict[str, list[tuple[str, str, str]]] = {name: [] for name in AUDIO_PROMPTS}
+    waiting: dict[str, list[tuple[str, str, str]]] = {name: [] for name in HEARD_PROMPTS}
     while True:
         name, *talk = writer.heard()
         waiting[name].append((talk[0], talk[1], talk[2]))
@@ -238,7 +238,8 @@ def main(out: Path, seed: int, steps: int) -> None:
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
     writer = Writer(seed)
-    prompts = [prompt.render("") for prompt in (*PROMPTS.values(), *AUDIO_PROMPTS.values())]
+    heard_prompts = [AUDIO_PROMPTS[name] for name in HEARD_PROMPTS]
+    prompts = [prompt.render("") for prompt in (*PROMPTS.values(), *heard_prompts)]
     voices = " ".join([*QUALITY_WORDS.values(), *(str(word) for two in VOICE.values() for word in two[:2])])
     answers = "".join(f"\nemotion = {word}" for word in ADJECTIVES.values())
     tokenizer = make_tokenizer([writer.plain() for _ in range(4000)] + [*prompts, " " + voices, answers] * 100)

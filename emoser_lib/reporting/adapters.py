@@ -168,7 +168,8 @@ def recorded_labels(notebook: str, folds: bool = False) -> pd.DataFrame:
         for record in published_records(notebook)
         if folds or record.parameters["refit"]
     ]
-    return pd.concat(tables)[["precision", "recall", "f1", "n", "run"]] if tables else pd.DataFrame()
+    tables.sort(key=lambda table: -table["n"].sum())
+    return pd.concat(tables)[["run", "precision", "recall", "f1", "n"]] if tables else pd.DataFrame()
 
 
 def packed_mask(examples: Examples, clips: int) -> np.ndarray:

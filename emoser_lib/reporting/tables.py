@@ -122,6 +122,7 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
     rows = [
         {
             "system": system,
+            "run": record.run,
             "macro-F1": scored["macro_f1"],
             "low": scored["low"],
             "high": scored["high"],
@@ -131,12 +132,12 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
             "accuracy": scored["accuracy"],
             "n": scored["n"],
             "evaluated on": _evaluated_on(record),
-            "run": record.run,
         }
         for record in published_records(notebook)
         for system, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
     ]
-    rows.sort(key=lambda row: row["evaluated on"], reverse=True)  # a test before the folds that chose for it
+    # A test before the folds that chose for it, and what was scored on more clips before what was on fewer.
+    rows.sort(key=lambda row: (row["evaluated on"].endswith("test"), row["n"]), reverse=True)
     table = pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
     return table.dropna(axis=1, how="all")  # older records have no interval of the UAR
 

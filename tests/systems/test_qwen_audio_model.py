@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.qwen_audio import QwenAudio, convert_checkpoint, load
+from emoser_lib.systems.verbaliser import NOUNS
 from tests.systems.qwen_v1 import fixtures, write_v1
 
 DRAW = np.random.default_rng(0)
@@ -139,6 +140,20 @@ def test_an_answer_is_the_likeliest_each_time(tiny: QwenAudio) -> None:
     said = tiny.tokenizer.decode(written, skip_special_tokens=True).strip()
     assert tiny.answer("¿Qué emoción?", waveform, max_new_tokens=6) == said
     assert isinstance(tiny.answer("¿Qué emoción?", max_new_tokens=2), str)
+
+
+@pytest.mark.parametrize("waveform", [None, noise(8_000)])
+def test_label_scores_are_those_of_the_words_written_out(tiny: QwenAudio, waveform: np.ndarray | None) -> None:
+    assert tiny.tokenizer is not None
+    scores = tiny.label_scores("¿Qué emoción?", waveform)
+    assert list(scores) == list(NOUNS)
+    waveforms = [] if waveform is None else [waveform]
+    asked = tiny.encode_prompt("¿Qué emoción?", waveforms)[0].tolist()
+    for label, word in NOUNS.items():
+        answer = [*tiny.tokenizer(word)["input_ids"], tiny.tokenizer.eos_token_id]
+        logits = tiny.logits(waveforms, torch.tensor([[*asked, *answer]]))[0].log_softmax(dim=-1)
+        expected = sum(float(logits[len(asked) - 1 + at, piece]) for at, piece in enumerate(answer))
+        assert scores[label] == pytest.approx(expected, abs=1e-3)
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:

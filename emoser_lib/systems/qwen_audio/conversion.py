@@ -101,7 +101,8 @@ def convert_checkpoint(source: str | Path, destination: str | Path) -> Converted
     found = _look_at(origin)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f"{folder.name}.partial")
-    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+    lock = folder.with_name(f".{folder.name}.lock")
+    with filelock.FileLock(lock):
         _refuse_existing(folder)
         _begin(partial, found)
         try:
@@ -115,6 +116,7 @@ def convert_checkpoint(source: str | Path, destination: str | Path) -> Converted
         if folder.is_dir():
             folder.rmdir()
         partial.rename(folder)
+        lock.unlink(missing_ok=True)  # whoever waited for it finds the folder
     counts = [sum(map(math.prod, of)) for of in (list(shapes(found.configuration).values()), _native_shapes(found))]
     return Converted(
         folder, weights_sha256(folder), len(found.shards), counts[0], counts[1], found.vocabulary is not None

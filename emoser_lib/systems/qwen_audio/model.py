@@ -1,6 +1,6 @@
 """Qwen-Audio on transformers' own classes: what it finds likely, what it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from emoser_lib.corpora import absolute
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints import LLM, configuration_of, load_weights, note_of, weights_sha256
 from emoser_lib.systems.encoders import configuration_sha256
+from emoser_lib.systems.label_logits import label_logits, target_log_probabilities
+from emoser_lib.systems.packing import pack_choices
 from emoser_lib.systems.qwen_audio.chat import prompt_ids
 from emoser_lib.systems.qwen_audio.frames import QwenFrames
+from emoser_lib.systems.verbaliser import NOUNS, Verbaliser
 
 
 class QwenAudio:
@@ -134,6 +137,30 @@ class QwenAudio:
                 inputs_embeds=embeddings, attention_mask=mask, generation_config=greedy
             )
         return str(tokenizer.decode(written[0], skip_special_tokens=True)).strip()
+
+    @torch.no_grad()
+    def label_scores(
+        self, text: str, waveform: np.ndarray | None = None, words: Mapping[str, str] = NOUNS
+    ) -> dict[str, float]:
+        """How likely the model finds each label's word, and the token that ends it, as its whole answer.
+
+        For many clips see `experiments.qwen_zero_shot`.
+
+        Args:
+            text, waveform: see `answer`.
+            words: label -> its word.
+
+        Returns:
+            Label -> log-probability, over all that the model can write.
+        """
+        tokenizer, waveforms = self._tokenizer(), [] if waveform is None else [waveform]
+        ids = self.encode_prompt(text, waveforms)
+        verbaliser = Verbaliser.build(tokenizer, words, after="assistant\n", end=str(tokenizer.eos_token))
+        batch = pack_choices([], ids.tolist(), verbaliser.ids).to(self.device)
+        embeddings: Tensor = self.language.get_input_embeddings()(batch.input_ids)
+        embeddings[:, : ids.shape[1]] = self.embeddings(waveforms, ids)
+        logits = label_logits(self.language, batch, embeddings=embeddings)
+        return dict(zip(verbaliser.labels, target_log_probabilities(logits, batch.labels).tolist(), strict=True))
 
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         if self.tokenizer is None:
