@@ -24,7 +24,6 @@ read. So a frame holds what a listener who knows the voices would notice, and a 
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -33,6 +32,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from demo_folder import refuse_large, refuse_other, replaced
 from demo_speech import Clip, synthesise, voices
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -310,9 +310,7 @@ def save(folder: Path, kind: str, write: Callable[[Path], None], told: Mapping[s
     more = {"smaller": DECODER if kind == "whisper" else FEWER, "level": level, "heard": lines, "sha256": digest}
     text = README.format(kind=kind, title=TITLES[kind], layers=LAYERS, width=WIDTH, batch=BATCH, **more, **facts)
     (folder / "README.md").write_text(text, encoding="utf-8")
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    if size > LIMIT:
-        raise DataError(f"{folder} has {size:,} bytes, more than {LIMIT:,}: make the encoder smaller.")
+    size = refuse_large(folder, LIMIT)
     click.echo(f"demo-{kind}: {size:,} bytes; {', '.join(f'{name} {share:.2f}' for name, share in told.items())}")
 
 
@@ -324,13 +322,8 @@ def make(kind: str, out: Path, learn: Sequence[Clip], held_out: Sequence[Clip], 
     loss = train(encoder, listener, learn, seed, steps, *GENTLER.get(kind, (LEARNING_RATE, WARM_UP)))
     facts = {"parameters": sum(one.numel() for one in encoder.parameters()), "loss": loss, "seed": seed, "steps": steps}
     told = heard(encoder, listener, held_out)
-    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
+    with replaced(out) as folder:
         save(folder, kind, write, told, clips=len(learn), held_out=len(held_out), **facts)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
 
 
 @click.command()
@@ -343,9 +336,7 @@ def main(out: Path, only: tuple[str, ...], seed: int, clips: int, steps: int) ->
     """Synthesise the speech, train the encoders, write each folder whole."""
     kinds = only or tuple(MAKERS)
     for kind in kinds:
-        folder = out / f"demo-{kind}"
-        if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
-            raise DataError(f"{folder} has files but is not the folder of a model, and would be replaced: move it.")
+        refuse_other(out / f"demo-{kind}")
     if shutil.which("espeak-ng") is None:
         raise DataError("espeak-ng is not installed: `apt-get install espeak-ng` or `brew install espeak-ng`.")
     torch.set_num_threads(1)

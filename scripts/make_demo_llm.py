@@ -29,14 +29,13 @@ formats, and answers those without a voice badly: what LoRA has to adapt.
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import click
 import torch
+from demo_folder import refuse_large, refuse_other, replaced
 from demo_text import HEARD_PROMPTS, QUALITY_WORDS, VOICE, Writer, listed
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
@@ -44,7 +43,7 @@ from torch.nn import functional
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GemmaTokenizer, GenerationConfig
 
 import emoser_lib
-from emoser_lib.errors import DataError, EmoserError
+from emoser_lib.errors import EmoserError
 from emoser_lib.systems.audio_prompts import AUDIO_PROMPTS
 from emoser_lib.systems.label_logits import label_logits, label_loss
 from emoser_lib.systems.packing import PackedBatch, pack
@@ -220,9 +219,7 @@ def save(folder: Path, model: Gemma3ForCausalLM, tokenizer: GemmaTokenizer, **fa
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     text = README.format(parameters=model.num_parameters(), pieces=len(tokenizer), sha256=digest, **facts)
     (folder / "README.md").write_text(text, encoding="utf-8")
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    if size > LIMIT:
-        raise DataError(f"{folder} has {size:,} bytes, more than {LIMIT:,}: make the model smaller.")
+    size = refuse_large(folder, LIMIT)
     click.echo(f"{model.num_parameters():,} parameters, {len(tokenizer):,} pieces, {size:,} bytes")
 
 
@@ -232,8 +229,7 @@ def save(folder: Path, model: Gemma3ForCausalLM, tokenizer: GemmaTokenizer, **fa
 @click.option("--steps", default=STEPS, help="Fewer make a worse model, sooner.")
 def main(out: Path, seed: int, steps: int) -> None:
     """Write the text, train tokenizer and model, write the folder whole."""
-    if out.exists() and any(out.iterdir()) and not (out / "config.json").exists():
-        raise DataError(f"{out} has files but is not the folder of a model, and would be replaced: name another one.")
+    refuse_other(out)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
@@ -246,13 +242,8 @@ def main(out: Path, seed: int, steps: int) -> None:
     model = make_model(tokenizer)
     heard = heard_of(Writer(seed + 1), tokenizer)
     losses = pre_train(model, rows_of(writer, tokenizer), talks_of(writer, tokenizer), heard, steps)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
-        folder = Path(temporary) / out.name
+    with replaced(out) as folder:
         save(folder, model, tokenizer, seed=seed, steps=steps, **losses)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
 
 
 if __name__ == "__main__":

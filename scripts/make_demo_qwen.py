@@ -25,8 +25,6 @@ import base64
 import hashlib
 import json
 import random
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -37,6 +35,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from demo_folder import refuse_large, refuse_other, replaced
 from demo_speech import SPREAD, Clip, synthesise
 from demo_text import Writer, listed
 from safetensors.torch import save_file
@@ -48,7 +47,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 import emoser_lib
 from emoser_lib.corpora import LABELS
 from emoser_lib.corpora.generation import PROSODY, QUALITIES, load_distributions
-from emoser_lib.errors import DataError, EmoserError
+from emoser_lib.errors import EmoserError
 from emoser_lib.systems.audio_llm import AudioLLM
 from emoser_lib.systems.audio_prompts import AUDIO_PROMPTS
 from emoser_lib.systems.bridges import Own
@@ -330,9 +329,7 @@ def save(folder: Path, qwen: QwenAudio, config: Mapping[str, Any], **facts: Any)
     parameters = sum(tensor.numel() for tensor in tensors.values())
     facts |= {"parameters": parameters, "shards": SHARDS, "talks": TALKS, "sha256": digest.hexdigest()}
     (folder / "README.md").write_text(README.format(**facts), encoding="utf-8")
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    if size > LIMIT:
-        raise DataError(f"{folder} has {size:,} bytes, more than {LIMIT:,}: make the model smaller.")
+    size = refuse_large(folder, LIMIT)
     click.echo(f"{parameters:,} parameters, {size:,} bytes")
 
 
@@ -343,18 +340,14 @@ def save(folder: Path, qwen: QwenAudio, config: Mapping[str, Any], **facts: Any)
 @click.option("--steps", default=STEPS, help="Fewer make a worse model, sooner.")
 def main(out: Path, seed: int, clips: int, steps: int) -> None:
     """Synthesise the speech, train, write the folder whole."""
-    if out.exists() and any(out.iterdir()) and not (out / "config.json").exists():
-        raise DataError(f"{out} has files but is not the folder of a model, and would be replaced: name another one.")
+    refuse_other(out)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
     writer = Writer(seed)
     asked = [prompt.render("") for name, prompt in AUDIO_PROMPTS.items() if "qwen" in name]
     words = [*asked, *HOW, *WHAT, *IN_A_WORD, *ANSWERS, BESIDE, *chain(*FEELINGS.values()), *LABELS, "Audio 1:"]
-    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
+    with replaced(out) as folder:
         plain = [writer.plain() for _ in range(4000)] + [" ".join(words), "system\nuser\nassistant\n"] * 200
         config = configuration(make_vocabulary(plain, folder / "qwen.tiktoken"))
         qwen = make_model(config, folder / "qwen.tiktoken")
@@ -366,9 +359,6 @@ def main(out: Path, seed: int, clips: int, steps: int) -> None:
                 told, read = (fmean(kind) for kind in zip(*losses[-50:], strict=True))
                 click.echo(f"step {step}: loss of answers {told:.3f}, of plain text {read:.3f}")
         save(folder, qwen, config, seed=seed, steps=steps, clips=clips, told=told, plain=read)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from emoser_lib.corpora import Corpus, absolute
+from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.folds import N_FOLDS, Fold
 from emoser_lib.experiments.settings import CheckpointName, SchemeName, Settings, known_checkpoint, one_of
 from emoser_lib.systems.arms import ARMS, arm_values
@@ -60,12 +60,6 @@ class AudioSettings(Settings):
         if len(set(self.folds)) < len(self.folds):
             raise ValueError(f"folds has a value twice: {self.folds}")
         return self
-
-    @staticmethod
-    def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
-        """As in the other chapters, and the file that ``predictions`` names."""
-        values = Settings.absolute(values)
-        return {**values, "predictions": str(absolute(values["predictions"]))} if values.get("predictions") else values
 
     @property
     def layer_number(self) -> int | str:

@@ -167,7 +167,7 @@ def _lines(need: Needs) -> Iterator[str]:
     if need.checkpoint is None:
         yield f"{name}: no checkpoint"
         return
-    yield (f"{name}: {need.checkpoint}, {_parameters(need)}, {_size(need.weights_bytes)} of memory; {_files(need)}")
+    yield f"{name}: {need.checkpoint}, {_parameters(need)}, {_size(need.weights_bytes)} of memory; {_files(need)}"
     for adapter in need.adapters:
         yield (
             f"  rank {adapter.rank}, {adapter.targets}: {adapter.trainable:,} trainable; "

@@ -1,16 +1,15 @@
 """What the chapters on Qwen-Audio can be told, with ranges; as `settings` for the others."""
 
-from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from emoser_lib.corpora import Corpus, absolute
+from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError
-from emoser_lib.experiments.folds import N_FOLDS, Fold
-from emoser_lib.experiments.settings import SchemeName, Settings, known_checkpoint, one_of
+from emoser_lib.experiments.folds import Fold
+from emoser_lib.experiments.settings import AdapterGridSettings, Settings, known_checkpoint, one_of
 from emoser_lib.systems.verbaliser import WORDS
 
 if TYPE_CHECKING:
@@ -66,50 +65,12 @@ class QwenZeroShotSettings(QwenAudioSettings):
         return self._declared()
 
 
-class QwenLoraSettings(QwenAudioSettings):
+class QwenLoraSettings(QwenAudioSettings, AdapterGridSettings):
     """07-qwen-audio-lora."""
 
-    ranks: list[Annotated[int, Field(ge=1, le=4096)]] = Field(min_length=1)
-    alphas: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(min_length=1)
     targets: Literal["c_attn", "q,k,v", "all-linear"]
-    dropout: float = Field(ge=0, lt=1)
     ears_rank: int = Field(ge=0, le=4096)
     """0: no adapter in the encoder."""
-    epochs: int = Field(ge=1, le=100)
-    batch_size: int = Field(ge=1, le=1024)
-    accumulation: int = Field(ge=1, le=1024)
-    learning_rate: float = Field(gt=0, le=1)
-    warmup: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0, le=1)
-    clip: float = Field(gt=0)
-    activation_checkpointing: bool
-    scheme: SchemeName
-    folds: list[Annotated[int, Field(ge=0, lt=N_FOLDS)]]
-    """None named: no cross-validation."""
-    train_clips: int = Field(ge=0)
-    """0: all."""
-    refit: bool
-    predictions: str
-    """Empty: none are written."""
-
-    @model_validator(mode="after")
-    def _something_to_do(self) -> Self:
-        cells = len(self.ranks) * len(self.alphas)
-        if not self.folds and not self.refit:
-            raise ValueError("nothing is trained: name at least one fold or set refit")
-        if not self.folds and cells > 1:
-            raise ValueError(f"which of {cells} adapters is the best is found on folds: name at least one fold")
-        for name in ("ranks", "alphas", "folds"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} has a value twice: {values}")
-        return self
-
-    @staticmethod
-    def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
-        """As in the other chapters, and the file that ``predictions`` names."""
-        values = Settings.absolute(values)
-        return {**values, "predictions": str(absolute(values["predictions"]))} if values.get("predictions") else values
 
     def system(self, rank: int | None = None, alpha: int | None = None, **own: Any) -> "AudioSystem":
         """The system that the parameters declare; by default with the first rank and alpha.

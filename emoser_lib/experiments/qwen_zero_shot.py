@@ -18,6 +18,7 @@ from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.feature_cache import frames_depend_on
 from emoser_lib.systems.qwen_audio import QwenAudio
+from emoser_lib.systems.qwen_audio.tokens import END_OF_TEXT
 from emoser_lib.systems.zero_shot import Decoding
 
 CODE = (packing, label_logits, prefix_cache, bridges, audio_llm, audio_answers)
@@ -50,7 +51,7 @@ def answers(
         DataError: a clip has no audio, or too little.
     """
     asked = _Asked(qwen, system, corpus, ids)
-    tokenizer, end = qwen.llm.tokenizer, str(qwen.llm.tokenizer.eos_token)
+    tokenizer, end = qwen.llm.tokenizer, END_OF_TEXT
 
     def run(task: AudioTask, entries: list[int]) -> list[str]:
         return audio_answers.generate_audio_answers(task, tokenizer, end, entries, decoding)

@@ -92,15 +92,18 @@ class Settings(BaseModel):
 
     @staticmethod
     def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values with the folder that ``corpus_options`` names absolute: a kernel works in the notebook's folder.
+        """The values with the folder that ``corpus_options`` names, and the file that ``predictions`` names, absolute:
+        a kernel works in the notebook's folder.
 
         >>> CorpusSettings.absolute({"seed": 0, "corpus_options": {"root": "/own/../mine"}})
         {'seed': 0, 'corpus_options': {'root': '/mine'}}
         """
-        options = values.get("corpus_options", {})
-        if "root" not in options:
-            return dict(values)
-        return {**values, "corpus_options": {**options, "root": str(absolute(options["root"]))}}
+        found, options = dict(values), values.get("corpus_options", {})
+        if "root" in options:
+            found["corpus_options"] = {**options, "root": str(absolute(options["root"]))}
+        if found.get("predictions"):
+            found["predictions"] = str(absolute(found["predictions"]))
+        return found
 
     def load(self) -> Corpus:
         """The corpus that the parameters name."""
@@ -162,13 +165,11 @@ class GemmaZeroShotSettings(TextSettings):
         return rows
 
 
-class GemmaLoraSettings(TextSettings):
-    """05-gemma-lora."""
+class AdapterGridSettings(Settings):
+    """What the chapters that train adapters have in common: a grid of ranks and alphas, folds that choose, a refit."""
 
-    end: bool
     ranks: list[Annotated[int, Field(ge=1, le=4096)]] = Field(min_length=1)
     alphas: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(min_length=1)
-    targets: Literal["all-linear", "q,v"]
     dropout: float = Field(ge=0, lt=1)
     epochs: int = Field(ge=1, le=100)
     batch_size: int = Field(ge=1, le=1024)
@@ -200,11 +201,12 @@ class GemmaLoraSettings(TextSettings):
                 raise ValueError(f"{name} has a value twice: {values}")
         return self
 
-    @staticmethod
-    def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
-        """As in the other chapters, and the file that ``predictions`` names."""
-        values = Settings.absolute(values)
-        return {**values, "predictions": str(absolute(values["predictions"]))} if values.get("predictions") else values
+
+class GemmaLoraSettings(TextSettings, AdapterGridSettings):
+    """05-gemma-lora."""
+
+    end: bool
+    targets: Literal["all-linear", "q,v"]
 
     def system(self, rank: int | None = None, alpha: int | None = None) -> "TextSystem":
         """The system that the parameters declare; by default with the first rank and alpha."""

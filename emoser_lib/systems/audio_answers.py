@@ -5,6 +5,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask
 from emoser_lib.systems.zero_shot import Decoding, answer_ends
@@ -43,12 +44,9 @@ def generate_audio_answers(
     ends = answer_ends(tokenizer, end)
     model: AudioLLM = task.model
     prompts = task.embedded(entries)
-    longest = max(len(prompt) for prompt in prompts)
-    embeddings = prompts[0].new_zeros(len(prompts), longest, prompts[0].shape[1])
-    mask = torch.zeros(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
-    for row, prompt in enumerate(prompts):
-        embeddings[row, longest - len(prompt) :] = prompt
-        mask[row, longest - len(prompt) :] = 1
+    embeddings = pad_sequence(prompts, batch_first=True, padding_side="left")
+    ones = [torch.ones(len(prompt), dtype=torch.long, device=prompt.device) for prompt in prompts]
+    mask = pad_sequence(ones, batch_first=True, padding_side="left")
     torch.manual_seed(decoding.seed)
     written = model.llm.generate(  # type: ignore[operator]  # PeftModel hands it on
         inputs_embeds=embeddings, attention_mask=mask, generation_config=decoding.config(ends)

@@ -319,14 +319,11 @@ class AudioTask:
     @torch.no_grad()
     def embedded(self, entries: Sequence[int]) -> list[Tensor]:
         """What the model reads of these held-out clips before it answers: the whole prompt of each, [T, width]."""
-        batch = self._batch(self.held_out, entries).to(self.model.llm.device)
-        embeddings, lengths = self.model.heard(batch.sound)
-        prompts = []
-        for entry, own, count in zip(entries, embeddings, lengths.tolist(), strict=True):
-            ids = torch.tensor([*self.held_out.prefix, *_fill(self.held_out.rests[entry], count)])
-            text = self.model.llm.get_input_embeddings()(ids.clamp(min=0).to(self.model.llm.device))
-            prompts.append(text.index_put((ids.to(text.device) == AUDIO,), own[:count].to(text.dtype)))
-        return prompts
+        sound, counts = self._sound(self.held_out, entries)
+        rests = [_fill(self.held_out.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
+        prompts = plain_batch(self.held_out.prefix, rests).to(self.model.llm.device)
+        embeddings = self.model.read(prompts, self.model.heard(sound.to(self.model.llm.device)))
+        return [row[:length] for row, length in zip(embeddings, prompts.attention_mask.sum(dim=1), strict=True)]
 
     def _states(self) -> "Cache | None":
         return None if self._prefix is None else self._copy(self._prefix)
@@ -335,6 +332,18 @@ class AudioTask:
         return prefix.states() if prefix.packs and prefix.prefix else None
 
     def _batch(self, heard: Heard, entries: Sequence[int], one_target: bool = False) -> AudioBatch:
+        sound, counts = self._sound(heard, entries)
+        rests = [_fill(heard.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
+        labels = torch.tensor([heard.labels[entry] for entry in entries] if heard.labels else [], dtype=torch.long)
+        if one_target:
+            make = pack if self._packs else plain_batch
+            prompt = make(heard.prefix, rests, [self.words[label] for label in labels.tolist()])
+        else:
+            prompt = (pack_choices if self._packs else plain_choices)(heard.prefix, rests, self.words)
+        return AudioBatch(prompt, sound, labels, self.weights[labels], *self._speech(heard, entries, counts))
+
+    def _sound(self, heard: Heard, entries: Sequence[int]) -> tuple[Frames | Sound, list[int]]:
+        """What is heard of these entries, and how many places each takes."""
         keys = [heard.sounds[entry] for entry in entries]
         if self.features is not None:
             sound: Frames | Sound = self.features.batch(keys)
@@ -345,15 +354,7 @@ class AudioTask:
             lengths = [self.model.encoder.frames_of(len(waveform)) for waveform in sound.waveforms]
             if self.model.encoder.context == "batch":
                 lengths = [max(lengths)] * len(lengths)
-        counts = [places(self.model.declared, length) for length in lengths]
-        rests = [_fill(heard.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
-        labels = torch.tensor([heard.labels[entry] for entry in entries] if heard.labels else [], dtype=torch.long)
-        if one_target:
-            make = pack if self._packs else plain_batch
-            prompt = make(heard.prefix, rests, [self.words[label] for label in labels])
-        else:
-            prompt = (pack_choices if self._packs else plain_choices)(heard.prefix, rests, self.words)
-        return AudioBatch(prompt, sound, labels, self.weights[labels], *self._speech(heard, entries, counts))
+        return sound, [places(self.model.declared, length) for length in lengths]
 
     def _speech(
         self, heard: Heard, entries: Sequence[int], counts: Sequence[int]

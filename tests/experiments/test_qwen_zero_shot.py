@@ -7,9 +7,9 @@ import pytest
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.experiments import QwenZeroShotSettings, qwen_zero_shot
 from emoser_lib.experiments.qwen_zero_shot import answers, label_scores
-from emoser_lib.systems.qwen_audio import QwenAudio, convert_checkpoint, load
+from emoser_lib.systems.qwen_audio import QwenAudio
 from emoser_lib.systems.zero_shot import Decoding
-from tests.systems.qwen_v1 import write_v1
+from tests.systems.qwen_v1 import tiny_qwen
 
 SHORT = Decoding(max_new_tokens=3)
 
@@ -21,9 +21,7 @@ def demo() -> Corpus:
 
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
-    folder = tmp_path_factory.mktemp("qwen")
-    convert_checkpoint(write_v1(folder / "source", tokenizer=True), folder / "dest")
-    return load(folder / "dest", device="cpu")
+    return tiny_qwen(tmp_path_factory.mktemp("qwen"))
 
 
 @pytest.fixture(scope="module")

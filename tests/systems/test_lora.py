@@ -256,6 +256,24 @@ def test_queries_keys_and_values_miss_the_same_numbers() -> None:
     assert torch.equal(dropout.eval()(x), x)
 
 
+def test_activations_computed_twice_miss_the_same_numbers_again() -> None:
+    gradients = []
+    for twice in (False, True):
+        model = add_lora(tiny_qwen(), Lora(4, 8, "c_attn", dropout=0.5)).train()
+        torch.manual_seed(1)
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(parameter)
+        if twice:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.enable_input_require_grads()
+        torch.manual_seed(2)
+        model(torch.tensor([[1, 2, 3, 4]])).logits.square().sum().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-4, rtol=1e-4)
+
+
 def test_what_was_learnt_of_c_attn_is_kept_and_read_again(tmp_path: Path) -> None:
     model = add_lora(tiny_qwen(), Lora(4, 8, "c_attn"))
     for name, parameter in model.named_parameters():

@@ -1,5 +1,6 @@
 """Qwen-Audio as the original: its logits, whatever shares the batch, and prompts that strangers cannot break."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.qwen_audio import QwenAudio, convert_checkpoint, load
 from emoser_lib.systems.verbaliser import NOUNS
-from tests.systems.qwen_v1 import fixtures, write_v1
+from tests.systems.qwen_v1 import fixtures, tiny_qwen, write_v1
 
 DRAW = np.random.default_rng(0)
 
@@ -26,9 +27,7 @@ def noise(samples: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
-    folder = tmp_path_factory.mktemp("qwen")
-    convert_checkpoint(write_v1(folder / "source", tokenizer=True), folder / "dest")
-    return load(folder / "dest", device="cpu")
+    return tiny_qwen(tmp_path_factory.mktemp("qwen"))
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +153,21 @@ def test_label_scores_are_those_of_the_words_written_out(tiny: QwenAudio, wavefo
         logits = tiny.logits(waveforms, torch.tensor([[*asked, *answer]]))[0].log_softmax(dim=-1)
         expected = sum(float(logits[len(asked) - 1 + at, piece]) for at, piece in enumerate(answer))
         assert scores[label] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "lost", ["tokenizer.json", "preprocessor_config.json", "conversion.json", "half the weights", "a shard"]
+)
+def test_a_folder_that_lost_something_is_not_loaded(lost: str, tmp_path: Path) -> None:
+    tiny_qwen(tmp_path)
+    [shard] = (tmp_path / "dest").glob("model-*.safetensors")
+    if lost == "half the weights":
+        os.truncate(shard, 9_000)
+    else:
+        (shard if lost == "a shard" else tmp_path / "dest" / lost).unlink()
+    with pytest.raises(DataError, match=r"is not there|cannot be read") as caught:
+        load(tmp_path / "dest", device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from emoser_lib.systems.prompts import AUDIO
 from emoser_lib.systems.qwen_audio import QwenAudio, convert_checkpoint, load
 from emoser_lib.systems.verbaliser import NOUNS, Verbaliser
 from emoser_lib.systems.zero_shot import Decoding
-from tests.systems.qwen_v1 import write_v1
+from tests.systems.qwen_v1 import tiny_qwen, write_v1
 
 DRAW = np.random.default_rng(0)
 CLIPS = {name: (DRAW.standard_normal(size) * 0.1).astype(np.float32) for name, size in (("a", 9_000), ("b", 20_000))}
@@ -39,9 +39,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
-    folder = tmp_path_factory.mktemp("qwen")
-    convert_checkpoint(write_v1(folder / "source", tokenizer=True), folder / "dest")
-    return load(folder / "dest", device="cpu")
+    return tiny_qwen(tmp_path_factory.mktemp("qwen"))
 
 
 def heard(qwen: QwenAudio, learnt: bool = False) -> tuple[Heard, Verbaliser]:
@@ -118,7 +116,7 @@ def test_answers_are_those_of_each_clip_alone(qwen: QwenAudio) -> None:
     of, verbaliser = heard(qwen)
     model = AudioLLM(qwen.language, Own(), qwen.encoder.width)
     task = AudioTask(model, verbaliser.ids, Loss("none"), [], Heard(of.prefix, (), (), ()), of, Kept(qwen))
-    end, decoding = str(qwen.llm.tokenizer.eos_token), Decoding(max_new_tokens=5)
+    end, decoding = "<|endoftext|>", Decoding(max_new_tokens=5)
     together = generate_audio_answers(task, qwen.llm.tokenizer, end, [0, 1], decoding)
     alone = [generate_audio_answers(task, qwen.llm.tokenizer, end, [clip], decoding)[0] for clip in (0, 1)]
     assert together == alone

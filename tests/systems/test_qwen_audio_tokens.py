@@ -1,6 +1,7 @@
 """Qwen-Audio's tokens: as the original's, and no user text can be a control token."""
 
 import json
+import re
 import unicodedata
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from emoser_lib.systems.qwen_audio.tokens import PATTERN, special_tokens, tokeni
 from tests.systems.qwen_v1 import fixtures, write_vocabulary
 
 CONTROL = st.sampled_from(["<|im_start|>", "<|im_end|>", "<|endoftext|>", "[[[AUDIO:modality]]]", "<|0.00|>", "<|es|>"])
-TEXT = st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | CONTROL, max_size=4).map("".join)
+TEXT = (
+    st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | CONTROL, max_size=4)
+    .map("".join)
+    .filter(lambda text: not {"<audio>", "</audio>"} & set(re.findall("</?audio>", text)))  # these two are known
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from torch import Tensor
 from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints import (
-    check_folder,
     configuration_of,
     find_checkpoint,
     weights_files,
@@ -140,8 +139,25 @@ def converted(name: str) -> Path:
     try:
         convert_checkpoint(folder, destination)
     except UsageError:  # by an earlier run, or by another process just now
-        check_folder(destination)
+        check_converted(destination)
     return destination
+
+
+def check_converted(folder: Path) -> None:
+    """Refuse a folder that is not what a conversion leaves.
+
+    Raises:
+        DataError: it is another model, or a file of it is not there or is cut short.
+    """
+    if configuration_of(folder).get("model_type") != "qwen2_audio":
+        raise DataError(f"{folder} is not a converted Qwen-Audio: convert it with `emoser qwen-audio convert`.")
+    needed = [folder / name for name in ("preprocessor_config.json", JOURNAL)]
+    if needed[-1].is_file() and VOCABULARY in needed[-1].read_text(encoding="utf-8"):
+        needed.append(folder / "tokenizer.json")
+    if lacking := [path for path in needed if not path.is_file()]:
+        raise DataError(f"{lacking[0]} is not there: convert the checkpoint again.")
+    for path in weights_files(folder):
+        _header(path)
 
 
 def _refuse_existing(folder: Path) -> None:

@@ -18,14 +18,17 @@ from transformers import (
 )
 
 from emoser_lib.corpora import absolute
-from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems.checkpoints import LLM, configuration_of, load_weights, note_of, weights_sha256
+from emoser_lib.errors import UsageError
+from emoser_lib.systems.checkpoints import LLM, load_weights, note_of, weights_sha256
 from emoser_lib.systems.encoders import configuration_sha256
 from emoser_lib.systems.label_logits import label_logits, target_log_probabilities
 from emoser_lib.systems.packing import pack_choices
 from emoser_lib.systems.qwen_audio.chat import prompt_ids
+from emoser_lib.systems.qwen_audio.conversion import check_converted
 from emoser_lib.systems.qwen_audio.frames import QwenFrames
+from emoser_lib.systems.qwen_audio.tokens import END_OF_TEXT
 from emoser_lib.systems.verbaliser import NOUNS, Verbaliser
+from emoser_lib.systems.zero_shot import Decoding, answer_ends
 
 
 class QwenAudio:
@@ -126,10 +129,7 @@ class QwenAudio:
         """
         tokenizer, waveforms = self._tokenizer(), [] if waveform is None else [waveform]
         ids = self.encode_prompt(text, waveforms)
-        ends = [tokenizer.eos_token_id, tokenizer.pad_token_id]
-        greedy = GenerationConfig(
-            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=ends[1]
-        )
+        greedy = Decoding(max_new_tokens).config(answer_ends(tokenizer, END_OF_TEXT))
         with torch.no_grad():
             embeddings = self.embeddings(waveforms, ids)
             mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=self.device)
@@ -213,8 +213,7 @@ def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "
     folder = absolute(path)
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: name one that `emoser qwen-audio convert` has written.")
-    if configuration_of(folder).get("model_type") != "qwen2_audio":
-        raise DataError(f"{folder} is not a converted Qwen-Audio: convert it with `emoser qwen-audio convert`.")
+    check_converted(folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
     model = load_weights(Qwen2AudioForConditionalGeneration, folder, device, str(dtype).removeprefix("torch."))
     tokenizer: Any = None
