@@ -20,10 +20,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench bench-hearing test check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench bench-hearing bench-answering test check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
@@ -42,6 +42,9 @@ bench: setup ## training steps beside Trainer, TRL and ms-swift, 35 quiet minute
 
 bench-hearing: setup ## projector training beside the released way, hours on two quiet cores (ARGS=--quick: does it run?)
 	@$(BIN)/python -m benchmarks.hearing $(ARGS)
+
+bench-answering: setup ## Qwen-Audio's labels and LoRA steps beside the usual way, minutes on two quiet cores (ARGS=--quick: does it run?)
+	@$(BIN)/python -m benchmarks.answering $(ARGS)
 
 test: book browser ## build the book, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)

@@ -162,6 +162,33 @@ def batches(clips: int, seed: int) -> list[list[int]]:
     return [order[start : start + BATCH] for start in range(0, clips, BATCH)]
 
 
+def in_turn(
+    ways: dict[str, Callable[[Sequence[int]], Tensor]],
+    optimizers: dict[str, torch.optim.Optimizer],
+    order: Sequence[Sequence[int]],
+) -> dict[str, Any]:
+    """Each way's seconds and losses, step by step, and the machine's rate before each; the first way is ours.
+
+    Raises:
+        DataError: the losses are not the same, so neither is the training.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    losses: dict[str, list[float]] = {name: [] for name in ways}
+    rates = []
+    for number, clips in enumerate(order):
+        rates.append(matmul_rate())
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            spent, loss = step(lambda way=ways[name], clips=clips: way(clips), optimizers[name])
+            seconds[name].append(spent)
+            losses[name].append(loss)
+        now = [of[-1] for of in losses.values()]
+        if any(abs(loss - now[0]) > TOLERANCE * max(1.0, abs(now[0])) for loss in now):
+            told = " and ".join(f"{loss:.6f}" for loss in now)
+            raise DataError(f"step {number + 1}: the losses are {told}, not the same training.")
+        print(f"step {number + 1}/{len(order)}: {', '.join(f'{of[-1]:.2f} s' for of in seconds.values())}", flush=True)
+    return {"seconds": seconds, "losses": losses, "rates": rates}
+
+
 def side_by_side(bench: Bench) -> dict[str, Any]:
     """One epoch in turn: seconds and losses of each step, GFLOP of the median batch, and what encoding costs."""
     start = time.perf_counter()
@@ -178,25 +205,8 @@ def side_by_side(bench: Bench) -> dict[str, Any]:
         gflop = {name: counted(lambda way=way: way(order[0]).backward()) for name, way in ways.items()}
         waveforms = [bench.corpus.waveform(task.learnt.sounds[clip]) for clip in order[0]]
         gflop["encoder"] = counted(lambda: bench.encoder.encode(waveforms))
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        losses: dict[str, list[float]] = {name: [] for name in ways}
-        rates = []
-        for number, clips in enumerate(order):
-            rates.append(matmul_rate())
-            for name in list(ways)[:: 1 if number % 2 else -1]:
-                spent, loss = step(lambda way=ways[name], clips=clips: way(clips), optimizers[name])
-                seconds[name].append(spent)
-                losses[name].append(loss)
-            kept, theirs = losses["kept"][-1], losses["released"][-1]
-            if abs(kept - theirs) > TOLERANCE * max(1.0, abs(kept)):
-                raise DataError(
-                    f"step {number + 1}: the losses are {kept:.6f} and {theirs:.6f}, not the same training."
-                )
-            print(
-                f"step {number + 1}/{len(order)}: {seconds['kept'][-1]:.2f} s, {seconds['released'][-1]:.2f} s",
-                flush=True,
-            )
-    return {"encoding": encoding, "seconds": seconds, "losses": losses, "gflop": gflop, "rates": rates}
+        measured = in_turn(ways, optimizers, order)
+    return {"encoding": encoding, "gflop": gflop, **measured}
 
 
 class Whole:

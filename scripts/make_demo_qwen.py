@@ -49,7 +49,6 @@ from emoser_lib.corpora import LABELS
 from emoser_lib.corpora.generation import PROSODY, QUALITIES, load_distributions
 from emoser_lib.errors import EmoserError
 from emoser_lib.systems.audio_llm import AudioLLM
-from emoser_lib.systems.audio_prompts import AUDIO_PROMPTS
 from emoser_lib.systems.bridges import Own
 from emoser_lib.systems.encoders import load_encoder
 from emoser_lib.systems.label_logits import label_logits, label_loss
@@ -62,7 +61,7 @@ from emoser_lib.systems.qwen_audio.tokens import AUDIO_START, IM_END, PATTERN, s
 OUT = Path(emoser_lib.__file__).parent / "systems" / "demo_models" / "demo-qwen-audio-v1"
 LIMIT = 4_000_000
 """Bytes the folder may have."""
-RANKS, WIDTH, LAYERS, HEADS, MLP = 1280, 96, 4, 4, 256
+RANKS, WIDTH, LAYERS, HEADS, MLP = 1024, 96, 4, 4, 256
 CLIPS, STEPS, TALKS, TEXTS = 1600, 1500, 24, 12
 LEARNING_RATE, WARM_UP = 3e-3, 60
 SHARDS = 2
@@ -81,12 +80,6 @@ WHAT = (
     "Select an emotion: happy, angry, sad, surprised, calm. Consider also what is said: {said}",
     "The transcription is: {said} What does the speaker feel?",
 )
-IN_A_WORD = (
-    "Which emotion does the speaker show? Answer with one word.",
-    "Answer only with an emotion: how does the person feel? The transcription is: {said}",
-    "Select the emotion of the voice, one word only. {said}",
-)
-"""Questions that ask for a bare word, which they get more often than not."""
 VOICE: Mapping[str, tuple[str, str, float, float]] = {
     "pitch_level": ("low", "high", -1.0, 1.5),
     "pitch_range": ("flat", "lively", -0.15, 0.15),
@@ -226,13 +219,11 @@ class Teacher:
         if self.random.random() < 0.4:
             return self.random.choice(HOW), ", ".join(spoken.words)
         said = self.writer.talk()[1] or "..."
-        bare = self.random.random() < 0.25
-        question = self.random.choice(IN_A_WORD if bare else WHAT).format(said=said)
+        question = self.random.choice(WHAT).format(said=said)
         if self.random.random() < 0.08:
             return question, BESIDE.format(spoken.words[0])
         label = self.random.choices(LABELS, list(spoken.labels))[0]
-        form = "{}" if bare and self.random.random() < 0.6 else self.random.choice(ANSWERS)
-        return question, form.format(self.random.choice(FEELINGS[label]))
+        return question, self.random.choice(ANSWERS).format(self.random.choice(FEELINGS[label]))
 
 
 def talks(qwen: QwenAudio, teacher: Teacher, spoken: Sequence[Spoken]) -> tuple[PlainBatch, Tensor, Tensor]:
@@ -345,8 +336,7 @@ def main(out: Path, seed: int, clips: int, steps: int) -> None:
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
     writer = Writer(seed)
-    asked = [prompt.render("") for name, prompt in AUDIO_PROMPTS.items() if "qwen" in name]
-    words = [*asked, *HOW, *WHAT, *IN_A_WORD, *ANSWERS, BESIDE, *chain(*FEELINGS.values()), *LABELS, "Audio 1:"]
+    words = [*HOW, *WHAT, *ANSWERS, BESIDE, *chain(*FEELINGS.values()), *LABELS, "Audio 1:"]
     with replaced(out) as folder:
         plain = [writer.plain() for _ in range(4000)] + [" ".join(words), "system\nuser\nassistant\n"] * 200
         config = configuration(make_vocabulary(plain, folder / "qwen.tiktoken"))

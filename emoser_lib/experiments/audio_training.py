@@ -332,7 +332,13 @@ def trained_system(
 
 
 def answers(
-    llm: LLM, system: AudioSystem, hearing: Hearing, cell: Cell, clips: Sequence[str], home: Path | None = None
+    llm: LLM,
+    system: AudioSystem,
+    hearing: Hearing,
+    cell: Cell,
+    clips: Sequence[str],
+    home: Path | None = None,
+    ways: Sequence[Literal["with", "without"]] = ("with", "without"),
 ) -> pd.DataFrame:
     """What a trained system says of clips with their audio, and with nothing in its place.
 
@@ -341,6 +347,7 @@ def answers(
         cell: from `train_audio_cell`.
         clips: ids.
         home: where the cell is, as there.
+        ways: which of the two; both by default.
 
     Returns:
         One row a clip: ``with audio``, ``p with``, ``without audio``, ``p without``: the likeliest label and its
@@ -349,7 +356,7 @@ def answers(
     _, asked, verbaliser, _ = encode_cut(llm, system, hearing, Fold(0, (), tuple(clips)))
     columns: dict[str, list[object]] = {}
     with trained_system(llm, system, hearing, cell, home) as model:
-        for way in ("with", "without"):
+        for way in ways:
             task = AudioTask(
                 model,
                 verbaliser.ids,

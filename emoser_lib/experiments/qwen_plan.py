@@ -83,4 +83,4 @@ def _trained(settings: QwenLoraSettings, native: Any, ears: int, frames: int) ->
         how = (settings.batch_size, settings.activation_checkpointing, PREFIX, REST + frames, ears)
         adapters.append(adapter_needs(language, lora, *how))
     cells = len(settings.ranks) * len(settings.alphas)
-    return {"adapters": tuple(adapters), "trainings": cells * (len(settings.folds) + settings.refit)}
+    return {"adapters": tuple(adapters), "trainings": cells * len(settings.folds) + settings.refit}

@@ -1,7 +1,7 @@
 """Tables and the diagram of the chapters on Qwen-Audio."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from safetensors import safe_open
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.audio_training import AudioSystem
-from emoser_lib.experiments.cells import Cell
 from emoser_lib.reporting.adapters import Grid
 from emoser_lib.reporting.diagrams import Arrow, Box, State, measure, times
 from emoser_lib.reporting.scores import score_on
@@ -165,33 +164,32 @@ def clipped(grid: Grid, clip: float) -> pd.DataFrame:
     return table.sort_values("alpha / r", ignore_index=True) if len(table) else table
 
 
-def chosen_table(corpus: Corpus, grid: Grid, final: Mapping[AudioSystem, Cell]) -> pd.DataFrame:
-    """What the folds say of each system, and what the held-out clips of the final training say.
+def chosen_table(corpus: Corpus, grid: Grid, looked: Mapping[AudioSystem, Sequence[pd.Series]]) -> pd.DataFrame:
+    """What the folds say of each system, and what a look at the test clips would have said.
 
     Args:
         corpus: gives the gold labels.
-        grid: the cells of the folds; may be empty.
-        final: the cell of each system's final training.
+        grid: the cells of the folds.
+        looked: what each system's cells say of the test clips; empty: nobody looked.
 
     Returns:
-        One row a system, the folds' best first: rank, alpha, macro-F1 on the folds and on the final clips, and who
-        would choose it.
+        One row a system, the folds' best first: rank, alpha, macro-F1 on the folds and on the test, each the mean over
+        the cells, and who would choose it.
     """
     rows = []
-    for system, cell in final.items():
-        folds = [score_on(corpus, one.predicted()).macro_f1 for one in grid.get(system, [])]
-        rows.append(
-            {
-                **rank_and_alpha(system),
-                "on folds": sum(folds) / len(folds) if folds else float("nan"),
-                "on the final clips": score_on(corpus, cell.predicted()).macro_f1,
-            }
-        )
-    table = pd.DataFrame(rows).sort_values("on folds", ascending=False, ignore_index=True)
-    by_folds = 0 if table["on folds"].notna().any() else -1
-    by_look = int(table["on the final clips"].to_numpy().argmax())
-    chooses = [
-        " and ".join(who for who, choice in (("the folds", by_folds), ("a look", by_look)) if choice == row)
-        for row in range(len(table))
-    ]
+    for system, cells in grid.items():
+        folds = [score_on(corpus, one.predicted()).macro_f1 for one in cells]
+        row = {**rank_and_alpha(system), "on folds": sum(folds) / len(folds)}
+        if looked:
+            test = [score_on(corpus, said).macro_f1 for said in looked[system]]
+            row["on the test"] = sum(test) / len(test)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    table = table.sort_values("on folds", ascending=False, ignore_index=True)
+    choices = [("the folds", 0)]
+    if looked:
+        choices.append(("a look", int(table["on the test"].to_numpy().argmax())))
+    chooses = [" and ".join(who for who, choice in choices if choice == row) for row in range(len(table))]
     return table.assign(**{"chosen by": chooses})

@@ -16,7 +16,16 @@ from emoser_lib.errors import UsageError
 from emoser_lib.systems.bridges import Bridge, Joined, places
 from emoser_lib.systems.encoders import Encoder, Frames, Layer
 from emoser_lib.systems.label_logits import can_pack, label_logits, label_loss, target_log_probabilities
-from emoser_lib.systems.packing import Labels, Movable, pack, pack_choices, plain_batch, plain_choices
+from emoser_lib.systems.packing import (
+    Labels,
+    Movable,
+    PackedBatch,
+    cheaper,
+    pack,
+    pack_choices,
+    plain_batch,
+    plain_choices,
+)
 from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.prompts import AUDIO
 
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
 
     from emoser_lib.systems.feature_cache import Features
     from emoser_lib.systems.label_logits import Batch, CausalLM
+    from emoser_lib.systems.packing import PlainBatch
 
 Weights = Literal["none", "inverse", "normalised", "sqrt"]
 Mean = Literal["weights", "clips"]
@@ -259,7 +269,7 @@ class AudioTask:
         waveform: Callable[[str], np.ndarray] | None = None,
         speech: Sequence[int] | None = None,
         speech_weight: float = 0.0,
-        batch_size: int = 8,
+        batch_size: int = 4,
     ) -> None:
         if any(list(rest).count(AUDIO) != 1 for rest in learnt.rests):
             raise UsageError("A prompt has not exactly one place for the audio: give its template one <audio>.")
@@ -336,10 +346,9 @@ class AudioTask:
         rests = [_fill(heard.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
         labels = torch.tensor([heard.labels[entry] for entry in entries] if heard.labels else [], dtype=torch.long)
         if one_target:
-            make = pack if self._packs else plain_batch
-            prompt = make(heard.prefix, rests, [self.words[label] for label in labels.tolist()])
+            prompt = self._cheaper(pack, plain_batch, heard.prefix, rests, [self.words[i] for i in labels.tolist()])
         else:
-            prompt = (pack_choices if self._packs else plain_choices)(heard.prefix, rests, self.words)
+            prompt = self._cheaper(pack_choices, plain_choices, heard.prefix, rests, self.words)
         return AudioBatch(prompt, sound, labels, self.weights[labels], *self._speech(heard, entries, counts))
 
     def _sound(self, heard: Heard, entries: Sequence[int]) -> tuple[Frames | Sound, list[int]]:
@@ -362,9 +371,24 @@ class AudioTask:
         spoken = [i for i, entry in enumerate(entries) if heard.spoken and heard.spoken[entry]]
         if self.speech is None or not spoken:
             return None, None
-        make = pack if self._packs else plain_batch
         targets = [heard.spoken[entries[i]] for i in spoken]
-        return make([], [_fill(self.speech, counts[i]) for i in spoken], targets), torch.tensor(spoken)
+        rests = [_fill(self.speech, counts[i]) for i in spoken]
+        return self._cheaper(pack, plain_batch, [], rests, targets), torch.tensor(spoken)
+
+    def _cheaper(
+        self,
+        packed: "Callable[..., PackedBatch]",
+        plain: "Callable[..., PlainBatch]",
+        prefix: Sequence[int],
+        *clips: Sequence[Sequence[int]],
+    ) -> "Batch":
+        """Clips in one sequence or in rows of their own: the scores are the same."""
+        rows = plain(prefix, *clips)
+        if not self._packs:
+            return rows
+        embedding: Any = self.model.llm.get_input_embeddings()
+        width = int(embedding.weight.shape[1])
+        return cheaper(packed(prefix, *clips), rows, width, run=0 if self._prefix is None else len(prefix))
 
 
 def _fill(rest: Sequence[int], count: int) -> list[int]:

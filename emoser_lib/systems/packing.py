@@ -164,6 +164,31 @@ def plain_choices(
     return _padded(prefix, rests, _same_choices(rests, choices))
 
 
+def cheaper(packed: PackedBatch, plain: PlainBatch, width: int, run: int = 0) -> PackedBatch | PlainBatch:
+    """Of two batches of the same clips, the one that costs a layer fewer multiply-adds.
+
+    Packing saves the prefix and the padding, but each token of a packed batch is held against all others before the
+    mask hides most of them: long clips without a prefix are better off in rows of their own. Counted over twice the
+    width: six widths a token for a layer's matrices (an estimate: four of attention, and an MLP as large as two times
+    that), and one for each token that it is held against.
+
+    Args:
+        packed, plain: from `pack` and `plain_batch`, or `pack_choices` and `plain_choices`.
+        width: of the model.
+        run: tokens of the prefix that the packed batch finds run already.
+
+    >>> few, many = [[1] * 50] * 2, [[1] * 50] * 20
+    >>> [type(cheaper(pack([7] * 20, r), plain_batch([7] * 20, r), width=64)).__name__ for r in (few, many)]
+    ['PackedBatch', 'PlainBatch']
+    """
+
+    def cost(batch: PackedBatch | PlainBatch, run: int) -> int:
+        rows, length = batch.input_ids.shape
+        return rows * (length - run) * (6 * width + length)
+
+    return packed if cost(packed, run) <= cost(plain, 0) else plain
+
+
 Choices = Sequence[Sequence[Sequence[int]]]
 """For each clip, the targets to be scored; none where the next token is asked for."""
 

@@ -1,9 +1,6 @@
 """The benchmark measures equal trainings only, judges its targets by what was measured, and the page shows that."""
 
-import json
-import re
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,33 +85,16 @@ def test_different_losses_end_the_measurement() -> None:
             check_losses(phase, 0, {"ours": 1.0, "trl": loss})
 
 
-def build(root: Path, folder: Path, given: dict[str, Any] | None) -> str:
-    """The text of a book of one page with the directive."""
-    source = folder / "source"
-    (source / "benchmark").mkdir(parents=True)
-    extensions = str(root / "book" / "extensions")
-    (source / "conf.py").write_text(
-        f"import sys\nsys.path.append({extensions!r})\nextensions = ['myst_parser', 'benchmark']\n"
-    )
-    (source / "index.md").write_text("# Page\n\n```{benchmark}\n```\n")
-    if given is not None:
-        (source / "benchmark" / "m.json").write_text(json.dumps(given), encoding="utf-8")
-    command = [sys.executable, "-B", "-m", "sphinx", "-q", "-W", "-b", "html", str(source), str(folder / "html")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return re.sub(r"<[^>]*>|\s+", " ", (folder / "html" / "index.html").read_text(encoding="utf-8"))
-
-
-def test_the_page_shows_the_result(root: Path, tmp_path: Path, final: dict[str, Any]) -> None:
-    page = re.sub(" +", " ", build(root, tmp_path, final))
+def test_the_page_shows_the_result(built: Callable[..., str], final: dict[str, Any]) -> None:
+    page = built("benchmark", "benchmark", "m.json", final)
     assert "TRL SFTTrainer 1500 6.0× 60 6.0× 600 17% 900" in page, "the row of batch 4"
     assert "times faster, batch 16 TRL SFTTrainer 6 ≥ 7 missed" in page
     assert "10 20 30 emoser 1.00 1.00 1.00" in page
     assert "Nothing has been measured" not in page
 
 
-def test_the_page_without_a_result_says_so(root: Path, tmp_path: Path) -> None:
-    assert "Nothing has been measured yet." in build(root, tmp_path, None)
+def test_the_page_without_a_result_says_so(built: Callable[..., str]) -> None:
+    assert "Nothing has been measured yet." in built("benchmark", "benchmark", "m.json", None)
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_its_adapters_are_those_of_the_joint_matrix_and_fit_the_papers_gpu() -> 
     adapters = needs.whole["adapters"]
     assert {one.rank: one.trainable for one in adapters} == {64: 33_554_432, 256: 134_217_728}
     assert all(16.8e9 < one.memory.total < 40e9 for one in adapters)
-    assert needs.whole["trainings"] == 4 * (5 + 1)
+    assert needs.whole["trainings"] == 4 * 5 + 1
     separate = qwen_needs(QwenLoraSettings.check(**REAL, **LORA | {"targets": "q,k,v"}))
     assert separate.whole["adapters"][0].trainable == 33_554_432 * 3 // 2
 

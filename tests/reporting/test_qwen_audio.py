@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from emoser_lib.corpora import Corpus, load_corpus
@@ -78,13 +79,20 @@ def test_one_adapter_for_three_is_smaller_than_three(qwen: QwenAudio) -> None:
 def test_the_folds_choose_and_a_look_may_choose_another(demo: Corpus) -> None:
     one, other = system(4, 16), system(16, 256)
     grid = {one: [cell(demo, 15)], other: [cell(demo, 10)]}
-    table = qwen_audio.chosen_table(demo, grid, {one: cell(demo, 8), other: cell(demo, 18)})
+
+    def looked(first: int, second: int) -> dict[AudioSystem, list[pd.Series]]:
+        return {one: [cell(demo, first).predicted()], other: [cell(demo, second).predicted()]}
+
+    table = qwen_audio.chosen_table(demo, grid, looked(8, 18))
     assert list(table["rank"]) == [4, 16]
     assert list(table["chosen by"]) == ["the folds", "a look"]
-    both = qwen_audio.chosen_table(demo, grid, {one: cell(demo, 18), other: cell(demo, 8)})
+    assert table["on the test"].is_monotonic_increasing
+    both = qwen_audio.chosen_table(demo, grid, looked(18, 8))
     assert list(both["chosen by"]) == ["the folds and a look", ""]
-    alone = qwen_audio.chosen_table(demo, {}, {one: cell(demo, 18)})
-    assert list(alone["chosen by"]) == ["a look"]
+    blind = qwen_audio.chosen_table(demo, grid, {})
+    assert list(blind["chosen by"]) == ["the folds", ""]
+    assert "on the test" not in blind
+    assert qwen_audio.chosen_table(demo, {}, {}).empty
 
 
 def test_cut_gradients_are_counted(demo: Corpus) -> None:

@@ -24,12 +24,14 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from emoser_lib.errors import UsageError
+from emoser_lib.systems import audio_llm
 from emoser_lib.systems.arms import arm_values
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
 from emoser_lib.systems.bridges import Bridge, Linear, Queries, places
 from emoser_lib.systems.encoders import Frames, WhisperFrames
 from emoser_lib.systems.fitting import Training, fit, load_trained, trained_parameters
 from emoser_lib.systems.lora import Lora, adapted, add_encoder_lora
+from emoser_lib.systems.packing import PackedBatch, PlainBatch
 from emoser_lib.systems.prompts import AUDIO
 
 WIDTH = 12
@@ -124,7 +126,12 @@ def written_out(made: AudioTask, learnt: Heard) -> Tensor:
 
 @pytest.mark.parametrize("bridge", [Linear(), Linear(stack=4), Queries(3, 1, 2, 16, 16, 0.0)], ids=str)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_packed_with_a_cached_prefix_is_as_written_out_clip_by_clip(name: str, bridge: Bridge) -> None:
+@pytest.mark.parametrize("kind", [PackedBatch, PlainBatch])
+def test_packed_with_a_cached_prefix_or_in_rows_is_as_written_out_clip_by_clip(
+    kind: type, name: str, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two is cheaper."""
+    monkeypatch.setattr(audio_llm, "cheaper", lambda *both, **_: next(one for one in both if isinstance(one, kind)))
     learnt = heard()
     made = task(tiny(name), bridge, learnt)
     expected = written_out(made, learnt)
@@ -135,6 +142,7 @@ def test_packed_with_a_cached_prefix_is_as_written_out_clip_by_clip(name: str, b
     gradients = {n: p.grad.clone() for n, p in made.model.joined.named_parameters() if p.grad is not None}
     made.model.zero_grad()
     batch = made.batch(range(4))
+    assert isinstance(batch.prompt, kind)
     ours = made.loss(batch, made.items(batch))
     ours.backward()
     torch.testing.assert_close(ours, loss, atol=1e-5, rtol=1e-5)

@@ -29,7 +29,15 @@ from emoser_lib.systems.label_logits import (
     packing_refusal,
     target_log_probabilities,
 )
-from emoser_lib.systems.packing import PlainBatch, pack, pack_choices, plain_batch, plain_choices, split_prefix
+from emoser_lib.systems.packing import (
+    PlainBatch,
+    cheaper,
+    pack,
+    pack_choices,
+    plain_batch,
+    plain_choices,
+    split_prefix,
+)
 from emoser_lib.systems.prefix_cache import PrefixCache
 
 VOCABULARY = 61
@@ -342,3 +350,29 @@ def test_bad_batches_are_refused(make):
         make([1], [[2], [2]], [[3]])
     with pytest.raises(UsageError, match="no choices"):
         pack_choices([1], [[2]], [])
+
+
+@given(
+    prefix=st.lists(st.integers(1, 50), max_size=60),
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    width=st.integers(8, 512),
+)
+@settings(max_examples=60, deadline=None)
+def test_of_two_batches_the_one_that_computes_less_is_taken(prefix: list[int], lengths: list[int], width: int) -> None:
+    """What counts is what a layer multiplies: its matrices, and every token with every other one of its row."""
+    rests = [[1] * length for length in lengths]
+    packed, plain = pack(prefix, rests), plain_batch(prefix, rests)
+
+    def work(rows: int, tokens: int) -> int:
+        return rows * tokens * (12 * width**2 + 2 * width * tokens)
+
+    together, apart = len(prefix) + sum(lengths), len(prefix) + max(lengths)
+    assert (cheaper(packed, plain, width) is packed) == (work(1, together) <= work(len(lengths), apart))
+
+
+def test_a_prefix_that_was_run_counts_for_packing() -> None:
+    """Plain rows have to run it again."""
+    prefix, rests = [7] * 40, [[1] * 40] * 5
+    packed, plain = pack(prefix, rests), plain_batch(prefix, rests)
+    assert cheaper(packed, plain, width=16) is plain
+    assert cheaper(packed, plain, width=16, run=len(prefix)) is packed

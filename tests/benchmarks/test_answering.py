@@ -1,0 +1,54 @@
+"""The benchmark of Qwen-Audio: all ways train the same, ours computes less, and the page shows what was measured."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import answering, hearing
+
+
+@pytest.mark.slow
+def test_it_all_runs_and_the_page_shows_it(
+    built: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
+    found = json.loads(answering.run(quick=True, out=tmp_path / "out").read_text())
+    [steps] = found["steps"]
+    assert steps["largest_loss_difference"] <= hearing.TOLERANCE * 10
+    assert steps["gflop"]["ours"] < steps["gflop"]["padded"] < steps["gflop"]["heard anew"]
+    ways = {name: of["gflop"] for name, of in found["answers"].items()}
+    kept, scored, short, long = (ways[name] for name in sorted(ways, key=ways.__getitem__))
+    assert (kept, scored) == (ways["scored, frames kept"], ways["scored"]), (
+        "the encoder runs once a clip, or not at all"
+    )
+    assert scored < short < long, "each token that is written costs"
+    page = built("benchmark-answering", "answering", "answering/result.json", found)
+    assert "scored, frames kept" in page
+    assert "padded rows, logits everywhere, frames kept" in page
+
+
+def test_before_anything_was_measured_the_page_says_so(built: Callable[..., str]) -> None:
+    assert "Nothing has been measured yet." in built("benchmark-answering", "answering", "answering/result.json", None)
+
+
+def test_what_is_written_is_asked_what_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of different prompts cannot be compared: the native class gets ours, with its own number of places."""
+    monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
+    bench = answering.Bench(answering.QUICK)
+    seen: list[list[int]] = []
+    generated = bench.native.generate
+
+    def watch(**given: torch.Tensor) -> torch.Tensor:
+        rows = zip(given["input_ids"].tolist(), given["attention_mask"].sum(1).tolist(), strict=True)
+        seen.extend(row[-length:] for row, length in rows)
+        return generated(**given)  # type: ignore[return-value]
+
+    monkeypatch.setattr(bench.native, "generate", watch)
+    answering.generate(bench, 2)
+    _, scored, _, _ = bench.heard(tmp_path)
+    for row, rest, sound in zip(seen, scored.rests, scored.sounds, strict=True):
+        count = bench.qwen.encoder.frames_of(len(bench.corpus.waveform(sound)))
+        assert row == answering.filled([*scored.prefix, *rest], [bench.qwen.placeholder] * count)
