@@ -155,6 +155,16 @@ def test_label_scores_are_those_of_the_words_written_out(tiny: QwenAudio, wavefo
         assert scores[label] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("samples", [481, 1599, 16_000, 64_037, 479_500, 479_999, 480_000, 500_000])
+def test_the_silence_up_to_thirty_seconds_is_left_out_and_changes_nothing(tiny: QwenAudio, samples: int) -> None:
+    """v1 pads each clip to thirty seconds before its spectrum is taken."""
+    waveform = noise(samples)
+    waveform[-1] = 1.0  # the loudest at the very end, where silence begins
+    whole = tiny.encoder.extractor(waveform, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
+    kept = -(-min(samples, 480_000) // 160 // 2) * 2
+    torch.testing.assert_close(tiny.encoder._mel(waveform)[:, :kept], whole[:, :kept], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(
     "lost", ["tokenizer.json", "preprocessor_config.json", "conversion.json", "half the weights", "a shard"]
 )

@@ -52,7 +52,12 @@ class QwenFrames(Encoder):
         return -(-(min(samples, self.extractor.n_samples) // HOP) // 2)
 
     def _mel(self, waveform: np.ndarray) -> Tensor:
-        """Of the clip with silence up to thirty seconds, [mels, 3000]: that changes its last frames."""
+        """Of the clip as if silence followed up to thirty seconds, [mels, T]: that changes its last frames.
+
+        No frame of the clip looks further than one window, and silence is never the loudest: the rest is left out.
+        """
         heard = np.asarray(waveform[: self.extractor.n_samples], dtype=np.float32)
-        features = self.extractor(heard, sampling_rate=SAMPLE_RATE, return_tensors="pt")["input_features"]
-        return features[0].to(self.device, self.tower.conv1.weight.dtype)
+        silence = min(self.extractor.n_fft, self.extractor.n_samples - len(heard))
+        padded = np.pad(heard, (0, silence))
+        features = self.extractor(padded, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding="do_not_pad")
+        return features["input_features"][0].to(self.device, self.tower.conv1.weight.dtype)
