@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import emoser_lib
+from emoser_lib.cli_audit import audit
 from emoser_lib.cli_checkpoints import checkpoint, qwen_audio
 from emoser_lib.cli_options import json_option, own_folder, own_folder_options, print_json
 from emoser_lib.cli_submission import submission
@@ -70,6 +71,7 @@ def emoser() -> None:
 emoser.add_command(submission)
 emoser.add_command(checkpoint)
 emoser.add_command(qwen_audio)
+emoser.add_command(audit)
 
 
 @emoser.group()

@@ -1,6 +1,6 @@
 """Tables of scores, with the gold labels that only scoring may see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -173,6 +173,10 @@ def _groups(corpus: Corpus, ids: pd.Index, by: str) -> pd.Series:
 
 
 def _shared_share(corpus: Corpus, cuts: list[Fold]) -> float:
+    return float(pd.concat([shares_video(corpus, cut.train, cut.validation) for cut in cuts]).mean())
+
+
+def shares_video(corpus: Corpus, train: Sequence[str], held_out: Sequence[str]) -> pd.Series:
+    """For each held-out clip, by id, whether its video gives training clips too."""
     video = corpus.frame.set_index("id")["video"]
-    shared = [video[list(cut.validation)].isin(set(video[list(cut.train)]) - {""}) for cut in cuts]
-    return float(pd.concat(shared).mean())
+    return video.loc[list(held_out)].isin(set(video.loc[list(train)]) - {""})
