@@ -18,6 +18,7 @@ import click
 import emoser_lib
 from emoser_lib.cli_audit import audit
 from emoser_lib.cli_checkpoints import checkpoint, qwen_audio
+from emoser_lib.cli_ledger import ledger
 from emoser_lib.cli_options import json_option, own_folder, own_folder_options, print_json
 from emoser_lib.cli_submission import submission
 from emoser_lib.errors import EmoserError, UsageError
@@ -72,6 +73,7 @@ emoser.add_command(submission)
 emoser.add_command(checkpoint)
 emoser.add_command(qwen_audio)
 emoser.add_command(audit)
+emoser.add_command(ledger)
 
 
 @emoser.group()

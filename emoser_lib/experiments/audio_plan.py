@@ -28,13 +28,13 @@ from emoser_lib.experiments.memory import (
     activation_bytes,
     module_activation_bytes,
     number_bytes,
+    quietly_adapted,
 )
 from emoser_lib.experiments.meta_models import MetaEncoder, meta_encoder, size
 from emoser_lib.experiments.settings import Settings
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Joined, places
 from emoser_lib.systems.encoders import HOP, Frames
-from emoser_lib.systems.lora import add_lora
 from emoser_lib.systems.prompts import AUDIO_TAG, TAG
 
 CLIP_SECONDS = 9.2
@@ -205,7 +205,7 @@ def system_needs(
     """
     system, encoder, llm = trained.system, meta_encoder(trained.encoder), meta_llm()
     of_llm, width = llm.num_parameters(), llm.get_input_embeddings().weight.shape[1]
-    llm = llm.requires_grad_(False) if system.adaptation is None else add_lora(llm, system.adaptation)
+    llm = llm.requires_grad_(False) if system.adaptation is None else quietly_adapted(llm, system.adaptation)
     adapter = sum(p.numel() for p in llm.parameters() if p.requires_grad)
     layers = encoder.layers if system.layer == "weighted" else 1
     with torch.device("meta"):

@@ -19,6 +19,7 @@ from emoser_lib.systems.lora import Lora, add_lora
 from emoser_lib.systems.packing import PackedBatch
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
     from emoser_lib.systems.label_logits import CausalLM
@@ -164,10 +165,7 @@ def adapter_needs(
         frozen: bytes of other weights that are there.
     """
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    with warnings.catch_warnings():
-        # peft asks transformers by a name that the latter gives up in its version 6.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        adapted = add_lora(model, lora)
+    adapted = quietly_adapted(model, lora)
     trained = [p for p in adapted.parameters() if p.requires_grad]
     held = sum(p.nbytes for p in trained)
     activations = activation_bytes(adapted, batch_size, prefix, rest)
@@ -183,6 +181,13 @@ def adapter_needs(
             weights=weights + frozen, trained=held, gradients=held, optimiser=ADAM * held, activations=activations
         ),
     )
+
+
+def quietly_adapted(model: "PreTrainedModel", lora: Lora) -> "PeftModel":
+    """`add_lora`, where nobody trains: peft asks transformers by a name that the latter gives up in its version 6."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return add_lora(model, lora)
 
 
 def module_activation_bytes(module: nn.Module, *given: Any) -> int:

@@ -1,5 +1,6 @@
 """claims.yaml is consistent, and a page cannot cite a claim that it does not have."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-FIELDS = {"id", "paper", "place", "text", "value", "printed", "interval", "note"}
+FIELDS = {"id", "paper", "place", "text", "value", "printed", "answer"}
+OPTIONAL = {"interval", "note", "metric", "split", "n"}
 TEST_CLIPS = 750
 
 
@@ -24,7 +26,7 @@ def claims(root: Path) -> dict[str, dict[str, Any]]:
 
 def test_entries_are_complete(claims: dict[str, dict[str, Any]]) -> None:
     for name, claim in claims.items():
-        assert set(claim) <= FIELDS and set(claim) >= FIELDS - {"interval", "note"}, name
+        assert FIELDS <= set(claim) <= FIELDS | OPTIONAL, name
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name), name
 
 
@@ -34,6 +36,45 @@ def test_what_is_printed_is_the_value(claims: dict[str, dict[str, Any]]) -> None
         if claim["value"] is not None:
             printed = str(claim["printed"]).replace(",", "")
             assert words.get(printed) or float(printed) == claim["value"], name
+
+
+def numbers_of(claim: dict[str, Any]) -> set[float]:
+    """What a claim has of numbers: its value, its interval, and those that its text names."""
+    named = re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", claim["text"])
+    found = {float(number.replace(",", "")) for number in named}
+    return found | {float(claim[part]) for part in ("value", "interval") if claim.get(part) is not None}
+
+
+@pytest.fixture(scope="module")
+def seed_numbers(root: Path) -> list[dict[str, str]]:
+    """The list of the seeds' numbers, with their places."""
+    with (root / "tests" / "book" / "seed_numbers.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_no_number_of_the_seeds_is_missing(
+    claims: dict[str, dict[str, Any]], seed_numbers: list[dict[str, str]]
+) -> None:
+    assert len(seed_numbers) > 100
+    for row in seed_numbers:
+        number = float(row["number"].replace("10^-", "1e-").replace(",", ""))
+        assert all(number in numbers_of(claims[name]) for name in row["claim"].split()), row
+
+
+def test_no_number_is_invented(claims: dict[str, dict[str, Any]], seed_numbers: list[dict[str, str]]) -> None:
+    """A claim with a value has it from a seed; those that come from elsewhere say so."""
+    listed = {name for row in seed_numbers for name in row["claim"].split()}
+    for name, claim in claims.items():
+        elsewhere = claim["paper"] == "EmoSPeech 2024 overview" or claim["place"].startswith("public reviews")
+        if claim["value"] is not None and not elsewhere:
+            assert name in listed, name
+
+
+def test_the_cells_of_figures_are_not_readable(claims: dict[str, dict[str, Any]]) -> None:
+    """Their pictures have no printed numbers, so nobody may have read any."""
+    for figure in (3, 4, 5):
+        cells = claims[f"thau-figure{figure}-cells"]
+        assert (cells["value"], cells["printed"]) == (None, "not readable")
 
 
 def test_the_stated_intervals_are_those_of_an_accuracy(claims: dict[str, dict[str, Any]]) -> None:
