@@ -207,6 +207,8 @@ class EmosllmSettings(AudioSettings):
     weights: Weights
     batch_size: int = Field(ge=1, le=1024)
     learning_rate: float = Field(gt=0, le=1)
+    outer_rate: float = Field(gt=0, le=1000)
+    """Of what stands next to the frozen encoder and before the language model, in learning rates."""
 
     @model_validator(mode="after")
     def _no_value_twice(self) -> Self:
@@ -253,7 +255,8 @@ class EmosllmSettings(AudioSettings):
             **own,
         }
         arm = {"weights": self.weights, "mean": "clips"}
-        return self._declared(arm, {"batch_size": self.batch_size, "learning_rate": self.learning_rate}, **values)
+        names = ("batch_size", "learning_rate", "outer_rate")
+        return self._declared(arm, {name: getattr(self, name) for name in names}, **values)
 
     def ablations(self) -> "dict[str, tuple[str, AudioSystem]]":
         """What is compared: name -> encoder and system, the system as it is first, then one thing changed in each."""

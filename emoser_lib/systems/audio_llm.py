@@ -13,19 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from emoser_lib.errors import UsageError
+from emoser_lib.systems import packing
 from emoser_lib.systems.bridges import Bridge, Joined, places
 from emoser_lib.systems.encoders import Encoder, Frames, Layer
 from emoser_lib.systems.label_logits import can_pack, label_logits, label_loss, target_log_probabilities
-from emoser_lib.systems.packing import (
-    Labels,
-    Movable,
-    PackedBatch,
-    cheaper,
-    pack,
-    pack_choices,
-    plain_batch,
-    plain_choices,
-)
+from emoser_lib.systems.packing import Labels, Movable
 from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.prompts import AUDIO
 
@@ -34,7 +26,6 @@ if TYPE_CHECKING:
 
     from emoser_lib.systems.feature_cache import Features
     from emoser_lib.systems.label_logits import Batch, CausalLM
-    from emoser_lib.systems.packing import PlainBatch
 
 Weights = Literal["none", "inverse", "normalised", "sqrt"]
 Mean = Literal["weights", "clips"]
@@ -282,6 +273,11 @@ class AudioTask:
         self._prefix = PrefixCache(model.llm, learnt.prefix) if model.frozen else None
         self._packs = can_pack(model.llm) if self._prefix is None else self._prefix.packs
 
+    @property
+    def outer(self) -> list[nn.Parameter]:
+        """The bridge's, see `Joined`."""
+        return self.model.joined.outer
+
     def batch(self, clips: Sequence[int]) -> AudioBatch:
         """Prompts, frames and labels of these entries of what is learnt."""
         return self._batch(self.learnt, clips, one_target=self.loss_settings.over == "words")
@@ -331,7 +327,7 @@ class AudioTask:
         """What the model reads of these held-out clips before it answers: the whole prompt of each, [T, width]."""
         sound, counts = self._sound(self.held_out, entries)
         rests = [_fill(self.held_out.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
-        prompts = plain_batch(self.held_out.prefix, rests).to(self.model.llm.device)
+        prompts = packing.plain_batch(self.held_out.prefix, rests).to(self.model.llm.device)
         embeddings = self.model.read(prompts, self.model.heard(sound.to(self.model.llm.device)))
         return [row[:length] for row, length in zip(embeddings, prompts.attention_mask.sum(dim=1), strict=True)]
 
@@ -346,9 +342,11 @@ class AudioTask:
         rests = [_fill(heard.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
         labels = torch.tensor([heard.labels[entry] for entry in entries] if heard.labels else [], dtype=torch.long)
         if one_target:
-            prompt = self._cheaper(pack, plain_batch, heard.prefix, rests, [self.words[i] for i in labels.tolist()])
+            prompt = self._cheaper(
+                packing.pack, packing.plain_batch, heard.prefix, rests, [self.words[i] for i in labels.tolist()]
+            )
         else:
-            prompt = self._cheaper(pack_choices, plain_choices, heard.prefix, rests, self.words)
+            prompt = self._cheaper(packing.pack_choices, packing.plain_choices, heard.prefix, rests, self.words)
         return AudioBatch(prompt, sound, labels, self.weights[labels], *self._speech(heard, entries, counts))
 
     def _sound(self, heard: Heard, entries: Sequence[int]) -> tuple[Frames | Sound, list[int]]:
@@ -373,12 +371,12 @@ class AudioTask:
             return None, None
         targets = [heard.spoken[entries[i]] for i in spoken]
         rests = [_fill(self.speech, counts[i]) for i in spoken]
-        return self._cheaper(pack, plain_batch, [], rests, targets), torch.tensor(spoken)
+        return self._cheaper(packing.pack, packing.plain_batch, [], rests, targets), torch.tensor(spoken)
 
     def _cheaper(
         self,
-        packed: "Callable[..., PackedBatch]",
-        plain: "Callable[..., PlainBatch]",
+        packed: Callable[..., packing.PackedBatch],
+        plain: Callable[..., packing.PlainBatch],
         prefix: Sequence[int],
         *clips: Sequence[Sequence[int]],
     ) -> "Batch":
@@ -388,7 +386,7 @@ class AudioTask:
             return rows
         embedding: Any = self.model.llm.get_input_embeddings()
         width = int(embedding.weight.shape[1])
-        return cheaper(packed(prefix, *clips), rows, width, run=0 if self._prefix is None else len(prefix))
+        return packing.cheaper(packed(prefix, *clips), rows, width, run=0 if self._prefix is None else len(prefix))
 
 
 def _fill(rest: Sequence[int], count: int) -> list[int]:

@@ -200,6 +200,12 @@ class Joined(nn.Module):
         make: Any = {Linear: LinearProjector, Queries: QueryPoolingMapper, Own: OwnBridge}[type(bridge)]
         self.bridge = make(bridge, width, embedding)
 
+    @property
+    def outer(self) -> list[nn.Parameter]:
+        """What stands next to a frozen model: the sum of its layers, and the layer that gives embeddings."""
+        last = getattr(self.bridge, "exit", None) or getattr(self.bridge, "linear", None)
+        return [p for part in (self.sum, last) if part is not None for p in part.parameters()]
+
     def forward(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """Embeddings [clips, N, embedding] and how many of them are each clip's, int64 [clips]."""
         own = next(self.parameters(), None)

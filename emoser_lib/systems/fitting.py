@@ -41,6 +41,7 @@ class Training:
         by_epoch: it falls once an epoch instead of at each step.
         shuffle: draw the clips' order anew each epoch.
         clip: largest norm of the gradient; 1 (our choice). 0: no clipping.
+        outer_rate: how many times the learning rate a task's `Task.outer` is trained at; 1 (our choice).
         activation_checkpointing: compute activations twice instead of keeping them, for models that do not fit.
         seed: of the first values, the order of the clips and the dropout.
     """
@@ -58,6 +59,7 @@ class Training:
     by_epoch: bool = False
     shuffle: bool = True
     clip: float = 1.0
+    outer_rate: float = 1.0
     activation_checkpointing: bool = False
     seed: int = 0
 
@@ -102,6 +104,10 @@ class Task(Protocol):
 
     clips: int
     """How many there are to learn from."""
+
+    @property
+    def outer(self) -> Sequence[nn.Parameter]:
+        """What `Training.outer_rate` is for; may be empty."""
 
     @property
     def model(self) -> nn.Module:
@@ -165,6 +171,20 @@ class TaskTrainer(Trainer):
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The Trainer's, with a group of its own for what has another rate."""
+        optimizer = super().create_optimizer(model)
+        times = 1.0 if self.training is None else self.training.outer_rate
+        outer = {id(parameter) for parameter in self.task.outer}
+        if times == 1.0 or not outer:
+            return optimizer
+        group = optimizer.param_groups[0]
+        apart = [parameter for parameter in group["params"] if id(parameter) in outer]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in outer]
+        same = {name: value for name, value in group.items() if name != "params"}
+        optimizer.add_param_group({**same, "params": apart, "lr": group["lr"] * times})
+        return optimizer
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All of them, as torch's AdamW does; the Trainer would leave biases and normalisations out."""

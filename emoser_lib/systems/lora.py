@@ -174,6 +174,8 @@ class LabelTask:
         words: the pieces of each label's word.
     """
 
+    outer: Sequence[torch.nn.Parameter] = ()
+
     def __init__(
         self, model: PeftModel, examples: Examples, held_out: Examples, words: Sequence[Sequence[int]] = ()
     ) -> None:

@@ -24,10 +24,10 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from emoser_lib.errors import UsageError
-from emoser_lib.systems import audio_llm
+from emoser_lib.systems import packing
 from emoser_lib.systems.arms import arm_values
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
-from emoser_lib.systems.bridges import Bridge, Linear, Queries, places
+from emoser_lib.systems.bridges import Bridge, Joined, Linear, Queries, places
 from emoser_lib.systems.encoders import Frames, WhisperFrames
 from emoser_lib.systems.fitting import Training, fit, load_trained, trained_parameters
 from emoser_lib.systems.lora import Lora, adapted, add_encoder_lora
@@ -131,7 +131,7 @@ def test_packed_with_a_cached_prefix_or_in_rows_is_as_written_out_clip_by_clip(
     kind: type, name: str, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of the two is cheaper."""
-    monkeypatch.setattr(audio_llm, "cheaper", lambda *both, **_: next(one for one in both if isinstance(one, kind)))
+    monkeypatch.setattr(packing, "cheaper", lambda *both, **_: next(one for one in both if isinstance(one, kind)))
     learnt = heard()
     made = task(tiny(name), bridge, learnt)
     expected = written_out(made, learnt)
@@ -265,6 +265,58 @@ def test_a_training_is_that_of_torch_written_out(tmp_path: Path) -> None:
         schedule.step()
     for mine, other in zip(ours.model.joined.parameters(), parameters, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
+
+
+MAPPER = Queries(3, 1, 2, 16, 16, 0.0)
+
+
+def test_what_stands_next_to_frozen_models_has_a_rate_of_its_own(tmp_path: Path) -> None:
+    """As torch's optimiser with two groups, written out."""
+    ours, theirs = (task(tiny("gemma"), MAPPER, heard()) for _ in range(2))
+    training = Training(epochs=3, batch_size=2, learning_rate=1e-3, outer_rate=7.0, clip=0.0, shuffle=False)
+    fit(ours, training, tmp_path)
+    joined: Any = theirs.model.joined
+    outer = list(joined.bridge.exit.parameters())
+    inner = [p for p in joined.parameters() if not any(p is other for other in outer)]
+    optimizer = torch.optim.AdamW([{"params": inner}, {"params": outer, "lr": 7e-3}], lr=1e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 6)
+    theirs.model.train()
+    for clips in ([0, 1], [2, 3]) * 3:
+        batch = theirs.batch(clips)
+        optimizer.zero_grad()
+        theirs.loss(batch, theirs.items(batch)).backward()
+        optimizer.step()
+        schedule.step()
+    for (name, mine), other in zip(ours.model.joined.named_parameters(), joined.parameters(), strict=True):
+        # The keys' bias changes nothing, so its gradient is rounding, which Adam makes as large as any other.
+        if not name.endswith("in_proj_bias"):
+            torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_a_stopped_training_with_two_rates_goes_on_to_the_same(tmp_path: Path) -> None:
+    training = Training(epochs=3, batch_size=2, learning_rate=1e-3, outer_rate=7.0)
+    whole = fit(task(tiny("gemma"), MAPPER, heard()), training, tmp_path / "whole", save_steps=1)
+    stopped = task(tiny("gemma"), MAPPER, heard())
+    loss, steps = stopped.loss, iter(range(100))
+
+    def until(batch: Any, items: float) -> Tensor:
+        if next(steps) == 3:
+            raise KeyboardInterrupt
+        return loss(batch, items)
+
+    stopped.loss = until  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, training, tmp_path / "stopped", save_steps=1)
+    again = fit(task(tiny("gemma"), MAPPER, heard()), training, tmp_path / "stopped", save_steps=1)
+    assert again.steps < whole.steps
+    np.testing.assert_allclose(again.scores, whole.scores, atol=1e-6)
+
+
+def test_the_layers_sum_is_next_to_a_frozen_model_too() -> None:
+    layered = Joined(MAPPER, 3, WIDTH, 32)
+    names = {name for name, p in layered.named_parameters() if any(p is other for other in layered.outer)}
+    assert names == {"sum.scores", "bridge.exit.weight", "bridge.exit.bias"}
+    assert len(Joined(Linear(), 1, WIDTH, 32).outer) == 2
 
 
 def test_activations_computed_twice_train_the_same(tmp_path: Path) -> None:
