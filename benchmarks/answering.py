@@ -151,13 +151,13 @@ def score(bench: Bench, home: Path) -> Tensor:
 
 
 @torch.no_grad()
-def generate(bench: Bench, tokens: int) -> None:
+def generate(bench: Bench, tokens: int, home: Path) -> None:
     """What a user would write: the native class, padded on the left; exactly so many tokens, greedily.
 
     Its encoder hears each clip with silence up to thirty seconds.
     """
     qwen, corpus = bench.qwen, bench.corpus
-    _, scored, _, _ = bench.heard(cache_home() / "benchmarks" / "prompts")
+    _, scored, _, _ = bench.heard(home)  # for its prompts
     greedy = GenerationConfig(max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=0)
     for start in range(0, len(bench.ids), BATCH):
         some = range(start, min(start + BATCH, len(bench.ids)))
@@ -197,7 +197,7 @@ def answering(bench: Bench) -> dict[str, Any]:
             "scored, frames kept": lambda: score(bench, kept),
         }
         for tokens in (max(map(len, words)), BATCH):
-            ways[f"written, {tokens} tokens"] = lambda tokens=tokens: generate(bench, tokens)
+            ways[f"written, {tokens} tokens"] = lambda tokens=tokens: generate(bench, tokens, kept)
         gflop = {name: counted(way) for name, way in ways.items()}
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         rates = []
