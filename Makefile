@@ -43,7 +43,7 @@ bench: setup ## training steps beside Trainer, TRL and ms-swift, 35 quiet minute
 bench-hearing: setup ## projector training beside the released way, hours on two quiet cores (ARGS=--quick: does it run?)
 	@$(BIN)/python -m benchmarks.hearing $(ARGS)
 
-bench-answering: setup ## Qwen-Audio's labels and LoRA steps beside the usual way, minutes on two quiet cores (ARGS=--quick: does it run?)
+bench-answering: setup ## Qwen-Audio's labels and LoRA steps beside the usual way, five quiet minutes on two cores (ARGS=--quick: does it run?)
 	@$(BIN)/python -m benchmarks.answering $(ARGS)
 
 test: book browser ## build the book, then run all tests

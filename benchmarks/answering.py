@@ -1,6 +1,6 @@
 """Qwen-Audio: labels scored beside answers written, and training steps of ours beside padded ones.
 
-    make bench-answering                 about a quarter of an hour of two quiet cores
+    make bench-answering                 about five minutes of two quiet cores
     make bench-answering ARGS=--quick    a tiny model and few clips: does it all run?
 
 What is computed does not depend on what the weights are: the model has the real one's form, smaller, and random
