@@ -1,0 +1,50 @@
+"""The tables of the ledger's page: nothing is left out, and costs are those that are counted elsewhere."""
+
+from typing import get_args
+
+import pytest
+
+from emoser_lib.experiments.records import published_records
+from emoser_lib.reporting import results
+from emoser_lib.reporting.ledger import Entry, Verdict, ledger
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[Entry]:
+    return ledger()
+
+
+def test_every_claim_is_in_one_table(entries: list[Entry]) -> None:
+    shown = [claim for verdict in get_args(Verdict) for claim in results.ledger_table(entries, verdict).index]
+    assert sorted(shown) == sorted(entry.claim.text for entry in entries)
+    assert results.ledger_table([], "differs").empty
+
+
+def test_the_commands_are_those_of_what_nothing_answers(entries: list[Entry]) -> None:
+    table = results.commands(entries)
+    needing = [entry for entry in entries if entry.finding.verdict.startswith("needs")]
+    assert table["claims"].sum() == len(needing)
+
+
+def test_table_3_has_the_six_systems_and_the_printed_intervals(entries: list[Entry]) -> None:
+    table = results.table_3(entries)
+    assert len(table) == 6
+    half = (table["formula high"] - table["formula low"]) / 2
+    assert (half - table["printed ±"]).abs().max() < 2.5e-4
+
+
+def test_recorded_trainings_show_what_they_cost() -> None:
+    table = results.measured_costs()
+    trained = [record for record in published_records() if "seconds" in record.metrics]
+    assert len(table) == len(trained)
+    assert (table["training, minutes"] > 1).all()
+    assert table.loc["08-whisper-gemma, speaker", "n"] == 1131
+
+
+def test_planned_costs_are_those_that_the_facts_state() -> None:
+    """facts/papers.md: adapters and projectors."""
+    table = results.planned_costs()
+    trained = {round(value, 3) for value in table["trained, millions"]}
+    assert {33.554, 134.218, 2.623, 1.575} <= trained
+    assert (table["memory, GB"] < 41).all()
+    assert set(table.index) == {f"{notebook}, {run}" for notebook, run in results.PLANNED}
