@@ -1,8 +1,6 @@
 """A language model that hears: packed and cached as if written out clip by clip; the loss; what is trained."""
 
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import (
-    AutoModelForCausalLM,
-    Gemma3TextConfig,
-    GemmaConfig,
-    LlamaConfig,
-    PhiConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
     WhisperConfig,
     WhisperFeatureExtractor,
 )
@@ -25,84 +15,13 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from emoser_lib.errors import UsageError
 from emoser_lib.systems import packing
-from emoser_lib.systems.arms import arm_values
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
-from emoser_lib.systems.bridges import Bridge, Joined, Linear, Queries, places
+from emoser_lib.systems.bridges import Bridge, Linear, Queries, places
 from emoser_lib.systems.encoders import Frames, WhisperFrames
-from emoser_lib.systems.fitting import Training, fit, load_trained, trained_parameters
-from emoser_lib.systems.lora import Lora, adapted, add_encoder_lora
+from emoser_lib.systems.lora import Lora, add_encoder_lora
 from emoser_lib.systems.packing import PackedBatch, PlainBatch
 from emoser_lib.systems.prompts import AUDIO
-
-WIDTH = 12
-SIZES = {
-    "vocab_size": 61,
-    "hidden_size": 32,
-    "intermediate_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.2,
-    "pad_token_id": 0,
-}
-CONFIGS: dict[str, PretrainedConfig] = {
-    "gemma": GemmaConfig(**SIZES, head_dim=8),
-    "gemma3": Gemma3TextConfig(
-        **SIZES,
-        head_dim=8,
-        query_pre_attn_scalar=8,
-        sliding_window=6,
-        layer_types=["sliding_attention", "full_attention"],
-    ),
-    "llama": LlamaConfig(**SIZES),
-    "qwen2": Qwen2Config(**SIZES),
-    "phi": PhiConfig(**SIZES),
-}
-PREFIX = [2, 3, 4, 5, 6]
-WORDS = ((7,), (8, 9), (10,))
-"""One label has two pieces."""
-
-
-class Kept:
-    """Frames by key, as the cache gives them."""
-
-    def __init__(self, lengths: Sequence[int], seed: int = 0) -> None:
-        draw = torch.Generator().manual_seed(seed)
-        self.frames = {str(i): torch.randn(1, length, WIDTH, generator=draw) for i, length in enumerate(lengths)}
-
-    def batch(self, clips: Sequence[str]) -> Frames:
-        lengths = torch.tensor([self.frames[clip].shape[1] for clip in clips])
-        size = int(lengths.max())
-        padded = [torch.nn.functional.pad(self.frames[c], (0, 0, 0, size - self.frames[c].shape[1])) for c in clips]
-        return Frames(torch.stack(padded), lengths)
-
-
-def tiny(name: str) -> PreTrainedModel:
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(CONFIGS[name], attn_implementation="sdpa").requires_grad_(False).eval()
-
-
-def heard(clips: int = 4, prefix: Sequence[int] = PREFIX, **more: Any) -> Heard:
-    draw = np.random.default_rng(1)
-    rests = [[*draw.integers(11, 60, 1 + clip).tolist(), AUDIO, 11, 12] for clip in range(clips)]
-    labels = [clip % 3 for clip in range(clips)]
-    return Heard(prefix, rests, [str(clip) for clip in range(clips)], list(range(clips)), labels, **more)
-
-
-def task(
-    llm: Any,
-    bridge: Bridge,
-    learnt: Heard,
-    held_out: Heard | None = None,
-    loss: Loss | None = None,
-    weights: Sequence[float] = (1.0, 2.0, 5.0),
-    lengths: Sequence[int] = (9, 3, 14, 1),
-    **more: Any,
-) -> AudioTask:
-    torch.manual_seed(1)
-    model = AudioLLM(llm, bridge, WIDTH).eval()
-    features: Any = Kept(lengths)
-    return AudioTask(model, WORDS, loss or Loss(), weights, learnt, held_out or learnt, features, **more)
+from tests.systems.audio_tasks import CONFIGS, PREFIX, WIDTH, WORDS, heard, task, tiny
 
 
 def written_out(made: AudioTask, learnt: Heard) -> Tensor:
@@ -212,121 +131,6 @@ def test_batches_of_an_update_make_the_loss_of_all_their_clips() -> None:
     assert items == pytest.approx(made.items(whole))
     summed = sum(float(made.loss(part, items).detach()) for part in parts)
     assert summed == pytest.approx(float(made.loss(whole, items).detach()), rel=1e-5)
-
-
-def test_only_the_bridge_is_trained_and_a_batch_of_it_can_be_kept(tmp_path: Path) -> None:
-    llm = tiny("gemma3")
-    before = {name: p.clone() for name, p in llm.named_parameters()}
-    learnt = heard(6)
-    made = task(llm, Linear(), learnt, weights=(1.0, 1.0, 1.0), lengths=[5, 8, 3, 9, 2, 4])
-    made.model.train()
-    assert not llm.training, "the dropout of what is frozen is not part of the training"
-    trained = fit(made, Training(epochs=30, batch_size=3, learning_rate=1e-2), tmp_path)
-    assert trained.scores.shape == (30, 6, 3)
-    assert trained.scores[-1].argmax(axis=1).tolist() == learnt.labels
-    assert trained.trainable == sum(p.numel() for p in made.model.joined.parameters())
-    assert all(torch.equal(p, before[name]) for name, p in llm.named_parameters())
-    kept = trained_parameters(made.model)
-    assert all(name.startswith("joined.") for name in kept)
-    from safetensors.torch import save_file
-
-    save_file(kept, tmp_path / "kept.safetensors")
-    fresh = task(llm, Linear(), learnt, lengths=[5, 8, 3, 9, 2, 4])
-    load_trained(fresh.model, tmp_path / "kept.safetensors")
-    torch.testing.assert_close(fresh.scores(), made.scores())
-
-
-def test_with_an_adapter_bridge_and_adapter_are_trained_together(tmp_path: Path) -> None:
-    with adapted(tiny("llama"), Lora(2, 4, "q,v", 0.0)) as llm:
-        made = task(llm, Queries(3, 1, 2, 16, 16, 0.0), heard())
-        names = trained_parameters(made.model)
-        fit(made, Training(epochs=2, batch_size=2, learning_rate=1e-2), tmp_path)
-        changed = {name for name, p in trained_parameters(made.model).items() if not torch.equal(p, names[name])}
-    assert any("lora_B" in name for name in changed)
-    assert any("queries" in name for name in changed)
-
-
-def test_a_training_is_that_of_torch_written_out(tmp_path: Path) -> None:
-    """The released arm's optimiser, step by step: order of the clips, betas, decay of all, schedule, no clipping."""
-    values = arm_values("whisper-gemma", "released")
-    given = {field.name: values[field.name] for field in fields(Training) if field.name in values}
-    training = Training(epochs=4, batch_size=2, learning_rate=1e-2, **{**given, "decay_epochs": 2})
-    ours, theirs = (task(tiny("gemma"), Linear(), heard()) for _ in range(2))
-    fit(ours, training, tmp_path)
-    parameters = list(theirs.model.joined.parameters())
-    optimizer = torch.optim.AdamW(parameters, 1e-2, betas=(0.9, 0.98), eps=1e-5, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=2)
-    for _ in range(4):
-        for clips in ([0, 1], [2, 3]):
-            batch = theirs.batch(clips)
-            optimizer.zero_grad()
-            theirs.loss(batch, theirs.items(batch)).backward()
-            optimizer.step()
-        schedule.step()
-    for mine, other in zip(ours.model.joined.parameters(), parameters, strict=True):
-        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
-
-
-MAPPER = Queries(3, 1, 2, 16, 16, 0.0)
-
-
-def test_what_stands_next_to_frozen_models_has_a_rate_of_its_own(tmp_path: Path) -> None:
-    """As torch's optimiser with two groups, written out."""
-    ours, theirs = (task(tiny("gemma"), MAPPER, heard()) for _ in range(2))
-    training = Training(epochs=3, batch_size=2, learning_rate=1e-3, outer_rate=7.0, clip=0.0, shuffle=False)
-    fit(ours, training, tmp_path)
-    joined: Any = theirs.model.joined
-    outer = list(joined.bridge.exit.parameters())
-    inner = [p for p in joined.parameters() if not any(p is other for other in outer)]
-    optimizer = torch.optim.AdamW([{"params": inner}, {"params": outer, "lr": 7e-3}], lr=1e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 6)
-    theirs.model.train()
-    for clips in ([0, 1], [2, 3]) * 3:
-        batch = theirs.batch(clips)
-        optimizer.zero_grad()
-        theirs.loss(batch, theirs.items(batch)).backward()
-        optimizer.step()
-        schedule.step()
-    for (name, mine), other in zip(ours.model.joined.named_parameters(), joined.parameters(), strict=True):
-        # The keys' bias changes nothing, so its gradient is rounding, which Adam makes as large as any other.
-        if not name.endswith("in_proj_bias"):
-            torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-4, msg=name)
-
-
-def test_a_stopped_training_with_two_rates_goes_on_to_the_same(tmp_path: Path) -> None:
-    training = Training(epochs=3, batch_size=2, learning_rate=1e-3, outer_rate=7.0)
-    whole = fit(task(tiny("gemma"), MAPPER, heard()), training, tmp_path / "whole", save_steps=1)
-    stopped = task(tiny("gemma"), MAPPER, heard())
-    loss, steps = stopped.loss, iter(range(100))
-
-    def until(batch: Any, items: float) -> Tensor:
-        if next(steps) == 3:
-            raise KeyboardInterrupt
-        return loss(batch, items)
-
-    stopped.loss = until  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        fit(stopped, training, tmp_path / "stopped", save_steps=1)
-    again = fit(task(tiny("gemma"), MAPPER, heard()), training, tmp_path / "stopped", save_steps=1)
-    assert again.steps < whole.steps
-    np.testing.assert_allclose(again.scores, whole.scores, atol=1e-6)
-
-
-def test_the_layers_sum_is_next_to_a_frozen_model_too() -> None:
-    layered = Joined(MAPPER, 3, WIDTH, 32)
-    names = {name for name, p in layered.named_parameters() if any(p is other for other in layered.outer)}
-    assert names == {"sum.scores", "bridge.exit.weight", "bridge.exit.bias"}
-    assert len(Joined(Linear(), 1, WIDTH, 32).outer) == 2
-
-
-def test_activations_computed_twice_train_the_same(tmp_path: Path) -> None:
-    scores = []
-    for again in (False, True):
-        with adapted(tiny("llama"), Lora(2, 4, "q,v", 0.0)) as llm:
-            made = task(llm, Linear(), heard())
-            training = Training(epochs=2, batch_size=2, learning_rate=1e-2, activation_checkpointing=again)
-            scores.append(fit(made, training, tmp_path / str(again)).scores)
-    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 
 
 def test_the_auxiliary_task_adds_its_loss_where_something_is_said() -> None:
