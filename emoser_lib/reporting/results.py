@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from emoser_lib.experiments import paper_interval
-from emoser_lib.experiments.dry_run import dry_run
-from emoser_lib.experiments.profiles import plan
-from emoser_lib.experiments.records import ROOT, Record, published_records
+from emoser_lib.experiments.records import Record, published_records
+from emoser_lib.reporting.claims import claims
 from emoser_lib.reporting.ledger import Entry, Verdict
+from emoser_lib.reporting.ledger_checks import planned
+from emoser_lib.reporting.tables import paper_intervals
 
 PLANNED = (
     ("05-gemma-lora", "official"),
@@ -46,27 +46,9 @@ def commands(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def table_3(entries: Sequence[Entry]) -> pd.DataFrame:
-    """Table 3 of seed 1, rebuilt: printed, by the formula that gives what is printed, and measured where it was."""
-    claims = {entry.claim.id: entry for entry in entries}
-    clips = claims["thau-clips-test"].claim.value
-    assert clips is not None
-    rows = []
-    for entry in entries:
-        claim, found = entry.claim, entry.finding
-        if claim.interval is None or claim.value is None:
-            continue
-        low, high = paper_interval(claim.value, int(clips))
-        rows.append(
-            {
-                "system": claim.text.partition(": ")[0],
-                "printed": claim.value,
-                "printed ±": claim.interval,
-                "formula low": low,
-                "formula high": high,
-                "measured": found.measured or "–",
-            }
-        )
-    return pd.DataFrame(rows).set_index("system")
+    """Table 3 of seed 1: printed, by the formula that gives what is printed, and measured where it was."""
+    rows = [entry.finding.measured or "–" for entry in entries if entry.claim.interval is not None]
+    return paper_intervals(claims()).assign(measured=rows)
 
 
 def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
@@ -93,7 +75,7 @@ def planned_costs() -> pd.DataFrame:
     """What the paper's trainings need, counted without weights (`emoser plan`): one row a run and system."""
     rows = []
     for notebook, run in PLANNED:
-        [need] = dry_run(plan(ROOT / "notebooks" / f"{notebook}.ipynb", "paper", run), "paper").runs
+        need = planned(notebook, run)
         of = {adapter.rank: (need.parameters, adapter.trainable, adapter.memory.total) for adapter in need.adapters}
         systems = {
             one.name: (one.parameters, one.bridge + one.adapter + one.encoder_trained, one.memory.total)
