@@ -4,7 +4,12 @@ The runner (`runner`, `profiles`, `parameters`) is not handed on here: chapters 
 slow to import.
 """
 
-from emoser_lib.experiments.audio_settings import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.audio_settings import (
+    AuditSettings,
+    EmosllmSettings,
+    Emotion2vecGemmaSettings,
+    WhisperGemmaSettings,
+)
 from emoser_lib.experiments.evaluation import evaluation_folds, predict_by_folds
 from emoser_lib.experiments.folds import SCHEMES, Fold, folds
 from emoser_lib.experiments.intervals import (
@@ -32,6 +37,7 @@ from emoser_lib.experiments.submission import (
 
 __all__ = [
     "SCHEMES",
+    "AuditSettings",
     "ClassicalSettings",
     "CorpusSettings",
     "EmosllmSettings",

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
+from emoser_lib.corpora import load_corpus
 from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.errors import EmoserError, UsageError
 from emoser_lib.experiments.audio_settings import (
     AudioSettings,
+    AuditSettings,
     EmosllmSettings,
     Emotion2vecGemmaSettings,
+    RefitSettings,
     WhisperGemmaSettings,
 )
 from emoser_lib.experiments.audio_training import AudioSystem
@@ -124,8 +127,10 @@ class Trained:
 
 def trained_systems(settings: AudioSettings) -> list[Trained]:
     """What a chapter trains with these settings. The refit is the best one's: of memory it needs no more."""
-    folds, refit = len(settings.folds), int(settings.refit)
+    folds, refit = len(settings.folds), int(isinstance(settings, RefitSettings) and settings.refit)
     match settings:
+        case AuditSettings():
+            return [Trained(what, settings.encoder, system, folds) for what, (_, system) in settings.changes().items()]
         case WhisperGemmaSettings():
             first = settings.batch_sizes[0]
             grid = [*settings.grid(), *(settings.system(first, weights=way) for way in settings.weights)]
@@ -185,9 +190,9 @@ def _frames(seconds: float) -> int:
 
 
 def clips_of(settings: Settings) -> int | None:
-    """Clips of a run's corpus, as far as they are known; see `Recordings`."""
+    """Clips of the corpus that is heard, as far as they are known; see `Recordings`."""
     try:
-        return len(settings.load())
+        return len(load_corpus(settings.heard) if isinstance(settings, AuditSettings) else settings.load())
     except EmoserError:
         return CLIPS.get(settings.corpus)
 

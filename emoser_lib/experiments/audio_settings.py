@@ -8,9 +8,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.folds import N_FOLDS, Fold
-from emoser_lib.experiments.settings import CheckpointName, SchemeName, Settings, known_checkpoint, one_of
-from emoser_lib.systems.arms import ARMS, arm_values
-from emoser_lib.systems.prompts import CHATS
+from emoser_lib.experiments.settings import (
+    BaselineName,
+    CheckpointName,
+    CorpusName,
+    SchemeName,
+    Settings,
+    known_checkpoint,
+    one_of,
+)
+from emoser_lib.systems.arms import ARMS, DIFFERENCES, arm_values, single_differences
+from emoser_lib.systems.prompts import CHATS, PROMPTS
 from emoser_lib.systems.verbaliser import WORDS
 
 if TYPE_CHECKING:
@@ -31,7 +39,7 @@ def _layer(text: str) -> str:
 
 
 class AudioSettings(Settings):
-    """What the chapters on systems that hear have in common."""
+    """What the chapters that train systems that hear have in common."""
 
     llm: CheckpointName
     encoder: EncoderName
@@ -48,15 +56,10 @@ class AudioSettings(Settings):
     """None named: no cross-validation."""
     train_clips: int = Field(ge=0)
     """0: all."""
-    refit: bool
-    predictions: str
-    """Empty: none are written."""
     resamples: int = Field(ge=100, le=100_000)
 
     @model_validator(mode="after")
-    def _something_to_do(self) -> Self:
-        if not self.folds and not self.refit:
-            raise ValueError("nothing is trained: name at least one fold or set refit")
+    def _no_fold_twice(self) -> Self:
         if len(set(self.folds)) < len(self.folds):
             raise ValueError(f"folds has a value twice: {self.folds}")
         return self
@@ -73,16 +76,6 @@ class AudioSettings(Settings):
         from emoser_lib.experiments.training import chosen_folds
 
         return chosen_folds(corpus, self.scheme, self.folds, self.train_clips)
-
-    def final_cut(self, corpus: Corpus) -> Fold:
-        """All training clips and the test split; without ``refit``, the first fold.
-
-        Raises:
-            UsageError: ``refit`` is set and the corpus has no test split.
-        """
-        from emoser_lib.experiments.evaluation import evaluation_folds
-
-        return evaluation_folds(corpus, "test")[0] if self.refit else self.cuts(corpus)[0]
 
     def _declared(self, arm: Mapping[str, Any], training: Mapping[str, Any], **own: Any) -> "AudioSystem":
         """An arm's values, the chapter's own, and those that all chapters have."""
@@ -104,8 +97,32 @@ class AudioSettings(Settings):
         )
 
 
-class GemmaAudioSettings(AudioSettings):
-    """What 08-whisper-gemma and 09-emotion2vec-gemma have in common: a linear projector, frozen language model."""
+class RefitSettings(AudioSettings):
+    """What the chapters on one system have in common: folds that choose, a refit, a submission."""
+
+    refit: bool
+    predictions: str
+    """Empty: none are written."""
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if not self.folds and not self.refit:
+            raise ValueError("nothing is trained: name at least one fold or set refit")
+        return self
+
+    def final_cut(self, corpus: Corpus) -> Fold:
+        """All training clips and the test split; without ``refit``, the first fold.
+
+        Raises:
+            UsageError: ``refit`` is set and the corpus has no test split.
+        """
+        from emoser_lib.experiments.evaluation import evaluation_folds
+
+        return evaluation_folds(corpus, "test")[0] if self.refit else self.cuts(corpus)[0]
+
+
+class ProjectorSettings(AudioSettings):
+    """What Whisper-Gemma and emotion2vec-Gemma have in common: a linear projector, frozen language model."""
 
     stack: int = Field(ge=1, le=64)
     pool: int = Field(ge=1, le=1500)
@@ -131,7 +148,7 @@ class GemmaAudioSettings(AudioSettings):
         )
 
 
-class WhisperGemmaSettings(GemmaAudioSettings):
+class WhisperGemmaSettings(ProjectorSettings, RefitSettings):
     """08-whisper-gemma."""
 
     arm: ArmName
@@ -168,7 +185,7 @@ class WhisperGemmaSettings(GemmaAudioSettings):
         return self
 
 
-class Emotion2vecGemmaSettings(GemmaAudioSettings):
+class Emotion2vecGemmaSettings(ProjectorSettings, RefitSettings):
     """09-emotion2vec-gemma."""
 
     arms: list[ArmName] = Field(min_length=1)
@@ -180,7 +197,7 @@ class Emotion2vecGemmaSettings(GemmaAudioSettings):
         return self.of_arm("emotion2vec-gemma", arm, self.batch_size, self.learning_rate)
 
 
-class EmosllmSettings(AudioSettings):
+class EmosllmSettings(RefitSettings):
     """10-emosllm."""
 
     context: Literal["clip", "window"]
@@ -281,3 +298,34 @@ class EmosllmSettings(AudioSettings):
         from emoser_lib.systems.lora import Lora
 
         return Lora(self.rank, self.alpha, self.targets, self.dropout)
+
+
+class AuditSettings(ProjectorSettings):
+    """12-audit."""
+
+    system: BaselineName
+    prompt: Annotated[str, one_of(PROMPTS, "prompt")]
+    max_new_tokens: int = Field(ge=1, le=256)
+    heard: CorpusName
+    """The corpus on which the arms are trained; that of the tables may have no sound."""
+    arms_of: Annotated[str, one_of(DIFFERENCES, "system with arms")]
+    batch_size: int = Field(ge=1, le=1024)
+    learning_rate: float = Field(gt=0, le=1)
+    draws: int = Field(ge=100, le=100_000)
+
+    def changes(self) -> "dict[str, tuple[Context, AudioSystem]]":
+        """The published arm, and with each of its single differences: name -> what the encoder hears, and the system.
+
+        Where a clip is heard with its batch, the encoder runs at each step: its frames are then not the clip's own.
+        """
+        published = arm_values(self.arms_of, "published")
+        ways: dict[str, dict[str, Any]] = {"published": {}}
+        ways |= {f"{what}: {arm}": values for what, arm, values in single_differences(self.arms_of)}
+        made = {}
+        for name, values in ways.items():
+            own = {**published, **values}
+            if own["context"] == "batch" and own["encoding"] == "cached":
+                own["encoding"] = "live"
+            system = self.of_arm(self.arms_of, "published", self.batch_size, self.learning_rate, **own)
+            made[name] = (own["context"], system)
+        return made

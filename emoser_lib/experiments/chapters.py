@@ -1,6 +1,11 @@
 """Which settings each chapter has."""
 
-from emoser_lib.experiments.audio_settings import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.audio_settings import (
+    AuditSettings,
+    EmosllmSettings,
+    Emotion2vecGemmaSettings,
+    WhisperGemmaSettings,
+)
 from emoser_lib.experiments.qwen_settings import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.settings import (
     ClassicalSettings,
@@ -24,6 +29,7 @@ CHAPTERS: dict[str, type[Settings]] = {
         WhisperGemmaSettings,
         Emotion2vecGemmaSettings,
         EmosllmSettings,
+        AuditSettings,
     )
 }
 """By the name in a notebook's metadata, ``emoser.settings``."""

@@ -111,6 +111,19 @@ def fallback_table(corpus: Corpus, answers: pd.Series) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
 
 
+def recorded_fallbacks(notebook: str) -> pd.DataFrame:
+    """`fallback_table` of a chapter's committed records, one row a run and parser."""
+    tables = [
+        pd.DataFrame(record.metrics["fallback"])
+        .T.rename_axis("parser")
+        .reset_index()
+        .assign(model=", ".join(used.name for used in record.checkpoints), n=record.metrics["n"])
+        for record in published_records(notebook)
+        if "fallback" in record.metrics
+    ]
+    return pd.concat(tables).set_index("model") if tables else pd.DataFrame()
+
+
 def labelled(corpus: Corpus, answers: pd.Series, mode: str) -> pd.Series:
     """The labels of answers by clip id; without one it is neutral, or the corpus's first label."""
     parsed = read(list(answers), corpus.labels, mode)

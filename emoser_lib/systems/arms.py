@@ -180,6 +180,23 @@ def arm_values(system: str, arm: str) -> dict[str, Any]:
     return {name: of[which] for difference in DIFFERENCES[system] for name, of in difference.values.items()}
 
 
+def single_differences(system: str) -> list[tuple[str, Arm, dict[str, Any]]]:
+    """Every way in which the released or the corrected arm differs from the published one, alone.
+
+    Returns:
+        What it is, the arm, and parameter -> its value there. Differences that are told and not run are left out.
+
+    >>> [(what, arm) for what, arm, _ in single_differences("emotion2vec-gemma")][:2]
+    [('padding mask', 'released'), ('weights of the labels', 'corrected')]
+    """
+    return [
+        (difference.what, arm, {name: of[which] for name, of in difference.values.items()})
+        for difference in DIFFERENCES[system]
+        for which, arm in enumerate(ARMS)
+        if any(of[which] != of[0] for of in difference.values.values())
+    ]
+
+
 def arms_table(system: str) -> pd.DataFrame:
     """What the arms of a system do differently, one row a difference, with sources and reasons."""
     rows = [

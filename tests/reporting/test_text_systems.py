@@ -116,3 +116,11 @@ def test_the_record_is_told_which_weights(llm):
     (checkpoint,) = told.checkpoints
     assert (checkpoint.name, checkpoint.sha256, checkpoint.note) == (llm.name, llm.sha256, llm.note)
     assert llm.sha256[:12] in output.data["text/html"]
+
+
+def test_recorded_fallbacks_name_the_model_and_both_parsers() -> None:
+    table = text_systems.recorded_fallbacks("04-gemma-zero-shot")
+    assert set(table.index) == {"google/gemma-3-270m", "HuggingFaceTB/SmolLM2-135M-Instruct"}
+    assert (table.groupby("model")["parser"].nunique() == 2).all()
+    assert (table["n"] == 750).all()
+    assert text_systems.recorded_fallbacks("01-corpus").empty

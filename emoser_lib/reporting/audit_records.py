@@ -1,0 +1,83 @@
+"""What the audit takes from the committed records."""
+
+import pandas as pd
+
+from emoser_lib.errors import DataError
+from emoser_lib.experiments import Record, published_records
+from emoser_lib.experiments.simulations import selection_optimism
+from emoser_lib.reporting.audit import GRIDS
+
+AUDIT = "12-audit"
+
+
+def official_test() -> dict[str, int]:
+    """How many clips of each label the challenge's test has, from a committed record that scored it.
+
+    Raises:
+        DataError: there is none.
+    """
+    for record in published_records("04-gemma-zero-shot"):
+        if record.parameters["corpus"] == "emospeech" and record.parameters["split"] == "test":
+            return {label: int(of["n"]) for label, of in record.metrics["per_label"].items()}
+    raise DataError("book/records has no zero-shot run on the test of emospeech: work in a checkout of the project.")
+
+
+def recorded_noise(draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How much the recorded runs' scores vary over their folds, and what choosing the best of systems like them adds.
+
+    What the folds have in common is not known of them, so half of the variance is taken for it (our choice).
+    """
+    rows = {}
+    for record in published_records():
+        for cell in record.metrics.get("grid") or []:
+            if cell.get("sd") is not None:
+                rows[f"{record.notebook}, {record.run}"] = {
+                    "folds": cell["folds"],
+                    "mean macro-F1": cell["macro_f1"],
+                    "sd": cell["sd"],
+                    **{
+                        f"best of {cells}": selection_optimism(cell["sd"], 0.5, cells, cell["folds"], draws, seed)
+                        for cells in GRIDS
+                    },
+                }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+
+
+def recorded_findings() -> pd.DataFrame:
+    """The main findings of the recorded audits, one a row: what, its value and, where it has one, its interval."""
+    rows = [found for record in published_records(AUDIT) for found in _findings(record)]
+    return pd.DataFrame(rows).set_index("finding") if rows else pd.DataFrame()
+
+
+def recorded_changes() -> pd.DataFrame:
+    """What the single differences of the arms changed in the recorded audits, see `audit.changes_table`."""
+    tables = [
+        pd.DataFrame(record.metrics["changes"]).T.assign(run=record.run, corpus=record.parameters["heard"])
+        for record in published_records(AUDIT)
+        if "changes" in record.metrics
+    ]
+    return pd.concat(tables).rename_axis("arm") if tables else pd.DataFrame()
+
+
+def _findings(record: Record) -> list[dict[str, object]]:
+    told, asked = record.metrics, record.parameters
+    system, test = asked["system"], told["leakage"]["test"]
+    told_of = {
+        "test clips whose video is in training, share": test["clips_sharing_video"] / test["clips"],
+        "macro-F1 of the rule without a model": told["rule"],
+        f"{system}, macro-F1": told["without_the_clip"][system],
+        "gender, clips of the video and length, macro-F1": told["without_the_clip"]["all three"],
+        f"{system}, seen videos, standardised accuracy": told["seen"]["seen"],
+        f"{system}, unseen videos, standardised accuracy": told["seen"]["unseen"],
+        "seen less unseen": told["seen_difference"],
+        **{f"{system}, {gender}, standardised accuracy": of for gender, of in told["by_gender"].items()},
+        "best mean of five C, less that chosen on the other folds": told["chosen"]["difference"],
+    }
+    return [{"finding": what, **_value(of), "run": record.run, "n": told["n_test"]} for what, of in told_of.items()]
+
+
+def _value(of: float | dict[str, float]) -> dict[str, float]:
+    if not isinstance(of, dict):
+        return {"value": of}
+    name = next(name for name in ("standardised", "difference", "macro_f1") if name in of)
+    return {"value": of[name], "low": of["low"], "high": of["high"]}
