@@ -168,7 +168,7 @@ def recordings(settings: AudioSettings, systems: list[Trained], encoder: str) ->
     """What the feature cache takes for the clips of a run, see `Recordings`."""
     made, per_clip = meta_encoder(encoder), {}
     for trained in (t for t in systems if t.encoder == encoder):
-        number, frames = _entries(trained.system)
+        number, frames = clip_entries(trained.system)
         layers = made.layers if trained.system.layer == "weighted" else 1
         cached = trained.system.encoding == "cached"
         kept = number * frames * made.width * layers * number_bytes(settings.dtype)
@@ -177,7 +177,7 @@ def recordings(settings: AudioSettings, systems: list[Trained], encoder: str) ->
     return Recordings(clips=clips_of(settings), frames=frames, clip_bytes=sum(kept for _, kept in per_clip.values()))
 
 
-def _entries(system: AudioSystem) -> tuple[int, int]:
+def clip_entries(system: AudioSystem) -> tuple[int, int]:
     """Windows of a clip, and the frames of each."""
     window = system.window_seconds
     if not window or window >= CLIP_SECONDS:
@@ -212,9 +212,7 @@ def system_needs(
     of_llm, width = llm.num_parameters(), llm.get_input_embeddings().weight.shape[1]
     llm = llm.requires_grad_(False) if system.adaptation is None else quietly_adapted(llm, system.adaptation)
     adapter = sum(p.numel() for p in llm.parameters() if p.requires_grad)
-    layers = encoder.layers if system.layer == "weighted" else 1
-    with torch.device("meta"):
-        bridge = Joined(system.bridge, layers, encoder.width, width)
+    bridge = meta_bridge(system, encoder, width)
     along = encoder.parameters if system.encoding == "trained" else 0
     learnt = 4 * (size(bridge) + adapter)
     return SystemNeeds(
@@ -230,14 +228,22 @@ def system_needs(
             trained=learnt,
             gradients=learnt + along * number_bytes(settings.dtype),
             optimiser=ADAM * (learnt + along * number_bytes(settings.dtype)),
-            activations=_activations(system, settings, llm, bridge, encoder),
+            activations=_activations(system, llm, bridge, encoder),
         ),
         trainings=trained.trainings,
     )
 
 
-def _activations(system: AudioSystem, settings: AudioSettings, llm: Any, bridge: Joined, encoder: MetaEncoder) -> int:
-    clips, (windows, frames) = system.training.batch_size, _entries(system)
+def meta_bridge(system: AudioSystem, encoder: MetaEncoder, width: int) -> Joined:
+    """The bridge of a system, without numbers, before a language model of so wide embeddings."""
+    layers = encoder.layers if system.layer == "weighted" else 1
+    with torch.device("meta"):
+        return Joined(system.bridge, layers, encoder.width, width)
+
+
+def heard_by(system: AudioSystem, clips: int, bridge: Joined, encoder: MetaEncoder) -> tuple[int, int, Heard]:
+    """What a language model gets of a batch: tokens that all clips share, those of each clip, and what is heard."""
+    _, frames = clip_entries(system)
     layers = encoder.layers if system.layer == "weighted" else 1
     values = torch.empty(clips, layers, frames, encoder.width, device="meta")
     heard = Heard(bridge, Frames(values, torch.full((clips,), frames)), places(system.bridge, frames))
@@ -245,7 +251,12 @@ def _activations(system: AudioSystem, settings: AudioSettings, llm: Any, bridge:
     # What comes before the first tag is the same for all clips.
     shared = min(prompt.template.index(tag) for tag in (TAG, AUDIO_TAG) if tag in prompt.template)
     prefix = round(PREFIX * shared / len(prompt.template))
-    rest = PREFIX - prefix + (REST if prompt.reads else END)
+    return prefix, PREFIX - prefix + (REST if prompt.reads else END), heard
+
+
+def _activations(system: AudioSystem, llm: Any, bridge: Joined, encoder: MetaEncoder) -> int:
+    clips, (windows, frames) = system.training.batch_size, clip_entries(system)
+    prefix, rest, heard = heard_by(system, clips, bridge, encoder)
     kept = activation_bytes(llm, clips, prefix, rest, heard)
     if system.speech_weight and windows == 1:  # a clip that was cut is not asked what is said in it
         kept += activation_bytes(llm, clips, 0, ASK + REST, heard, targets=REST)

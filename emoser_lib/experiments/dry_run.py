@@ -19,15 +19,12 @@ from emoser_lib.experiments.audio_plan import (
     trained_systems,
 )
 from emoser_lib.experiments.audio_settings import AudioSettings
-from emoser_lib.experiments.chapters import CHAPTERS
 from emoser_lib.experiments.memory import Adapter, Memory, Strict, adapter_needs, number_bytes
 from emoser_lib.experiments.meta_models import meta_encoder, meta_model
-from emoser_lib.experiments.parameters import read_notebook
-from emoser_lib.experiments.profiles import PlannedRun
+from emoser_lib.experiments.profiles import PlannedRun, settings_of
 from emoser_lib.experiments.qwen_plan import qwen_needs
 from emoser_lib.experiments.qwen_settings import QwenAudioSettings
 from emoser_lib.experiments.records import ROOT
-from emoser_lib.experiments.settings import Settings
 from emoser_lib.systems.catalogue import Kind
 from emoser_lib.systems.checkpoints import CHECKPOINTS, DTYPES, gate_sentence, local_checkpoint
 from emoser_lib.systems.lora import Lora
@@ -246,7 +243,7 @@ def _needs(planned: PlannedRun, adapter: Callable[..., Adapter]) -> Needs:
     needs = partial(Needs, notebook=planned.chapter, run=planned.name, key=planned.key)
     given = planned.parameters
     if "checkpoint" in given:
-        settings = _settings(planned)
+        settings = settings_of(planned)
         assert isinstance(settings, QwenAudioSettings)
         qwen = qwen_needs(settings)
         got = _got(settings.checkpoint, qwen.read, "audio llm")
@@ -260,7 +257,7 @@ def _needs(planned: PlannedRun, adapter: Callable[..., Adapter]) -> Needs:
     if "ranks" in given:
         more = _sweep(name, dtype, given, adapter)
     if "encoder" in given:
-        settings = _settings(planned)
+        settings = settings_of(planned)
         assert isinstance(settings, AudioSettings)
         more = _hears(name, settings)
     return needs(
@@ -281,10 +278,6 @@ def _got(name: str, parameters: int, kind: Kind = "llm") -> dict[str, Any]:
         "access": "here" if here else _access(name),
         "download_bytes": 0 if here or not facts else parameters * number_bytes(facts.dtype),
     }
-
-
-def _settings(planned: PlannedRun) -> Settings:
-    return CHAPTERS[read_notebook(planned.notebook).metadata["emoser"]["settings"]].check(**planned.parameters)
 
 
 def _hears(llm: str, settings: AudioSettings) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The memory that a training takes, counted on torch's meta device, which has shapes but no numbers."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,22 @@ def activation_bytes(
         heard: its audio, which comes after the rest (where it stands does not matter here); ``None``: text only.
         targets: tokens of each clip that are learnt.
     """
+    forward = packed_forward(model, batch_size, prefix, rest, heard, targets)
+    modules: list[nn.Module] = [model, *([heard.bridge] if heard else [])]
+    with _kept(modules) as sizes:
+        forward()
+    return sum(sizes.values())
+
+
+def packed_forward(
+    model: "CausalLM",
+    batch_size: int,
+    prefix: int = PREFIX,
+    rest: int = REST,
+    heard: Heard | None = None,
+    targets: int = 1,
+) -> Callable[[], Tensor]:
+    """The forward pass of one packed batch, ready to be run and watched; arguments as `activation_bytes`."""
     device = next(model.parameters()).device
     places = heard.places if heard else 0
     batch = batcher(model)([0] * prefix, [[0] * (rest + places)] * batch_size, [[0] * targets] * batch_size).to(device)
@@ -136,14 +152,17 @@ def activation_bytes(
         given: dict[str, Any] = {"position_ids": batch.position_ids[:, start:], "past_key_values": states}
     else:
         masks, keep, given = batch.attention_mask, targets, {}
-    modules: list[nn.Module] = [model, *([heard.bridge.train()] if heard else [])]
-    with _kept(modules) as sizes:
+    if heard:
+        heard.bridge.train()
+
+    def forward() -> Tensor:
         ids = batch.input_ids[:, start:]
         read = {"input_ids": ids} if heard is None else {"inputs_embeds": _embeddings(model, ids, heard)}
         use_cache = bool(given) and states is not None
         logits = model(**read, attention_mask=masks, logits_to_keep=keep, use_cache=use_cache, **given).logits
-        functional.cross_entropy(logits.flatten(0, 1).float(), batch.labels.pieces)
-    return sum(sizes.values())
+        return functional.cross_entropy(logits.flatten(0, 1).float(), batch.labels.pieces)
+
+    return forward
 
 
 def adapter_needs(

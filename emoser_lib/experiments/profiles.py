@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments.chapters import CHAPTERS
 from emoser_lib.experiments.parameters import parameters_of, read_notebook, resolve
+from emoser_lib.experiments.settings import Settings
 
 PROFILE_SHAPE = TypeAdapter(dict[str, dict[str, dict[str, Any] | None] | None])
 """Notebook -> run -> values."""
@@ -83,6 +84,11 @@ def plan(
             values = CHAPTERS[settings].check(**values).absolute(values)
         planned.append(PlannedRun(notebook, profile, name, values, changed))
     return planned
+
+
+def settings_of(planned: PlannedRun) -> Settings:
+    """The settings of a planned run, as its notebook names them."""
+    return CHAPTERS[read_notebook(planned.notebook).metadata["emoser"]["settings"]].check(**planned.parameters)
 
 
 def profile_names(folder: Path) -> list[str]:

@@ -46,19 +46,37 @@ def qwen_needs(settings: QwenAudioSettings) -> QwenNeeds:
         DataError: its folder is not whole.
     """
     native, read = _configuration(settings.checkpoint)
-    with torch.device("meta"):
-        model: Any = Qwen2AudioForConditionalGeneration(native).to(getattr(torch, settings.dtype))
+    model = native_model(settings.checkpoint, settings.dtype)
     ears = size(model.model.audio_tower) + size(model.model.multi_modal_projector)
     number = number_bytes(settings.dtype)
-    frames = ceil(CLIP_SECONDS * SAMPLE_RATE / VECTOR)
+    frames = vectors()
     kept = frames * native.text_config.hidden_size * number
     if isinstance(settings, QwenLoraSettings) and settings.ears_rank:
         kept = 0
     whole: dict[str, Any] = {"parameters": size(model), "weights_bytes": size(model) * number}
     if isinstance(settings, QwenLoraSettings):
-        whole |= _trained(settings, native, ears * number, frames)
+        whole |= _trained(settings, ears * number, frames)
     made = Recordings(clips=clips_of(settings), frames=frames, clip_bytes=kept)
     return QwenNeeds(read, whole, {"parameters": ears, "counted": True, "recordings": made})
+
+
+def native_model(checkpoint: str, dtype: str = "float32") -> Any:
+    """The native class of a checkpoint, without numbers."""
+    native, _ = _configuration(checkpoint)
+    with torch.device("meta"):
+        return Qwen2AudioForConditionalGeneration(native).to(getattr(torch, dtype))
+
+
+def native_language(checkpoint: str, dtype: str = "float32") -> Any:
+    """Its language model alone, without numbers."""
+    native, _ = _configuration(checkpoint)
+    with torch.device("meta"):
+        return Qwen2ForCausalLM(native.text_config).to(getattr(torch, dtype))
+
+
+def vectors() -> int:
+    """Places that the audio of one clip takes."""
+    return ceil(CLIP_SECONDS * SAMPLE_RATE / VECTOR)
 
 
 def _configuration(name: str) -> tuple[Any, int]:
@@ -74,11 +92,10 @@ def _configuration(name: str) -> tuple[Any, int]:
     return Qwen2AudioConfig(**native_configuration(first, "bfloat16")), sum(map(prod, shapes(first).values()))
 
 
-def _trained(settings: QwenLoraSettings, native: Any, ears: int, frames: int) -> dict[str, Any]:
+def _trained(settings: QwenLoraSettings, ears: int, frames: int) -> dict[str, Any]:
     adapters = []
     for rank in settings.ranks:
-        with torch.device("meta"):
-            language = Qwen2ForCausalLM(native.text_config).to(getattr(torch, settings.dtype))
+        language = native_language(settings.checkpoint, settings.dtype)
         lora = Lora(rank, rank, settings.targets, settings.dropout)
         how = (settings.batch_size, settings.activation_checkpointing, PREFIX, REST + frames, ears)
         adapters.append(adapter_needs(language, lora, *how))

@@ -242,6 +242,42 @@ def label_bias(shares: pd.DataFrame) -> Figure:
     return figure
 
 
+def score_by_cost(table: pd.DataFrame) -> Figure:
+    """Macro-F1 against FLOPs a clip, one panel a set of clips: scores on other clips do not stand side by side.
+
+    Args:
+        table: from `results.efficiency`. A system whose FLOPs are not known is left out.
+    """
+    known = table.dropna(subset=["GFLOP a clip"])
+    panels = list(known.groupby("evaluated on", sort=False))
+    lines = max(len(of) for _, of in panels)
+    figure, grid = plt.subplots(
+        1,
+        len(panels),
+        figsize=(WIDTH, 2.6 + 0.2 * lines),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axes, (clips, of) in zip(grid[0], panels, strict=True):
+        for (name, row), colour, marker in zip(
+            of.iterrows(), sns.color_palette("colorblind", len(of)), MARKERS, strict=False
+        ):
+            error = np.clip([[row["macro_f1"] - row["low"]], [row["high"] - row["macro_f1"]]], 0, None)
+            named = f"{name} ({row['source']})"
+            axes.errorbar(row["GFLOP a clip"], row["macro_f1"], error, fmt=marker, color=colour, capsize=3, label=named)
+        axes.set(title=clips, xlabel="GFLOP a clip", ylim=(0, 1), xscale="log")
+        axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    grid[0][0].set_ylabel("macro-F1")
+    sns.despine(figure)
+    return figure
+
+
+MARKERS = "os^vDP*X<>"
+"""One a system, so that colours are not needed to tell them apart."""
+
+
 STATES = {"trained": ("#fbe3cf", "#b3500a"), "frozen": ("#dcebf5", "#1f5f8b"), "": ("white", "0.45")}
 """Fill and frame of a block diagram's boxes."""
 

@@ -9,7 +9,7 @@ from emoser_lib.corpora import LABELS
 from emoser_lib.experiments import paper_interval
 from emoser_lib.experiments.dry_run import Needs, dry_run
 from emoser_lib.experiments.folds import N_FOLDS
-from emoser_lib.experiments.profiles import plan
+from emoser_lib.experiments.profiles import PlannedRun, plan
 from emoser_lib.experiments.records import ROOT, Record
 from emoser_lib.reporting.claims import claims as all_claims
 from emoser_lib.reporting.ledger import UNKNOWN, Check, Claim, Finding, at, compared, the_record
@@ -80,8 +80,14 @@ def fear_is_rarest(claim: Claim, claims: Claims, records: Records) -> Finding:
 @cache
 def planned(notebook: str, run: str) -> Needs:
     """What a run of the profile paper needs."""
-    [needs] = dry_run(plan(ROOT / "notebooks" / f"{notebook}.ipynb", "paper", run), "paper").runs
+    [needs] = dry_run([planned_run(notebook, run)], "paper").runs
     return needs
+
+
+def planned_run(notebook: str, run: str) -> PlannedRun:
+    """A run of the profile paper. Raises UsageError where there is none."""
+    [found] = plan(ROOT / "notebooks" / f"{notebook}.ipynb", "paper", run)
+    return found
 
 
 def _billions(claim: Claim, parameters: int, notebook: str, reason: str = COUNTED) -> Finding:

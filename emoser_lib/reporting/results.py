@@ -4,11 +4,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from emoser_lib.experiments.records import Record, published_records
+from emoser_lib.experiments.dry_run import Needs, dry_run
+from emoser_lib.experiments.flops import answering_flops
+from emoser_lib.experiments.profiles import PlannedRun
+from emoser_lib.experiments.records import ROOT, Record, published_records
+from emoser_lib.reporting import ledger
 from emoser_lib.reporting.claims import claims
 from emoser_lib.reporting.ledger import Entry, Verdict
-from emoser_lib.reporting.ledger_checks import planned
-from emoser_lib.reporting.tables import paper_intervals
+from emoser_lib.reporting.ledger_checks import planned, planned_run
+from emoser_lib.reporting.tables import evaluated_on, paper_intervals, paper_scores
 
 PLANNED = (
     ("05-gemma-lora", "official"),
@@ -72,26 +76,95 @@ def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
 
 
 def planned_costs() -> pd.DataFrame:
-    """What the paper's trainings need, counted without weights (`emoser plan`): one row a run and system."""
+    """What the paper's trainings need, counted without weights (`emoser plan`), and what answering one clip costs then.
+
+    Returns:
+        One row a run and system: parameters, trained, memory of the training, GFLOP a clip (see
+        `flops.answering_flops`).
+    """
     rows = []
     for notebook, run in PLANNED:
-        need = planned(notebook, run)
-        of = {adapter.rank: (need.parameters, adapter.trainable, adapter.memory.total) for adapter in need.adapters}
-        systems = {
-            one.name: (one.parameters, one.bridge + one.adapter + one.encoder_trained, one.memory.total)
-            for one in need.systems
+        costs = _costs(planned(notebook, run), planned_run(notebook, run))
+        rows += [{"run": f"{notebook}, {run}", **of} for of in costs]
+    return pd.DataFrame(rows).set_index("run")
+
+
+def _costs(need: Needs, run: PlannedRun) -> list[dict[str, object]]:
+    flops = answering_flops(run)
+    sizes = {f"rank {of.rank}": (need.parameters, of.trainable, of.memory.total) for of in need.adapters} | {
+        of.name: (of.parameters, of.bridge + of.adapter + of.encoder_trained, of.memory.total) for of in need.systems
+    }
+    return [
+        {
+            "system": name,
+            "parameters, billions": parameters / 1e9,
+            "trained, millions": trained / 1e6,
+            "memory, GB": memory / 1e9,
+            # An adapter is merged for answering, so its rank costs nothing.
+            "GFLOP a clip": (counted or 0) / 1e9 if (counted := flops.get(name, flops.get(""))) else None,
         }
-        for name, (parameters, trained, memory) in {
-            **{f"rank {rank}": size for rank, size in of.items()},
-            **systems,
-        }.items():
+        for name, (parameters, trained, memory) in sizes.items()
+    ]
+
+
+def efficiency(entries: Sequence[Entry], records: Sequence[Record] | None = None) -> pd.DataFrame:
+    """Scores beside what answering a clip costs: those that the paper prints, and those that were recorded.
+
+    Args:
+        entries: the ledger; Table 3's claims name the runs whose costs are planned.
+        records: of runs that trained a language model; default: the committed ones.
+
+    Returns:
+        One row a system: evaluated on (corpus and which of its clips), source ("printed" or "recorded" and the
+        profile), macro_f1, low, high, parameters, trained, and GFLOP a clip. The paper's interval is the printed one.
+        Runs on one fold that chose settings are left out.
+    """
+    rows = []
+    printed = [entry.claim for entry in entries if entry.claim.interval is not None]
+    for claim, name in zip(printed, paper_scores(claims()).index, strict=True):
+        assert isinstance(claim.answer, ledger.Needs)
+        assert claim.value is not None and claim.interval is not None
+        rows.append(
+            {
+                "system": name,
+                "evaluated on": "emospeech, test",
+                "source": "printed",
+                "macro_f1": claim.value,
+                "low": claim.value - claim.interval,
+                "high": claim.value + claim.interval,
+                **_first_cost(
+                    planned(claim.answer.notebook, claim.answer.run),
+                    planned_run(claim.answer.notebook, claim.answer.run),
+                ),
+            }
+        )
+    for record in published_records() if records is None else records:
+        if {"macro_f1", "seconds", "scores"} <= record.metrics.keys() and not chooses(record):
+            name, scored = next(
+                (name, of)
+                for name, of in record.metrics["scores"].items()
+                if of["macro_f1"] == record.metrics["macro_f1"]
+            )
+            path = ROOT / "notebooks" / f"{record.notebook}.ipynb"
+            run = PlannedRun(path, record.profile, record.run, record.parameters, {})
             rows.append(
                 {
-                    "run": f"{notebook}, {run}",
                     "system": name,
-                    "parameters, billions": parameters / 1e9,
-                    "trained, millions": trained / 1e6,
-                    "memory, GB": memory / 1e9,
+                    "evaluated on": evaluated_on(record),
+                    "source": f"recorded, {record.profile}",
+                    **{column: scored[column] for column in ("macro_f1", "low", "high")},
+                    **_first_cost(dry_run([run], run.profile).runs[0], run),
                 }
             )
-    return pd.DataFrame(rows).set_index("run")
+    return pd.DataFrame(rows).set_index("system")
+
+
+def chooses(record: Record) -> bool:
+    """Whether a training run was there to choose settings: one fold, and nothing trained for good."""
+    return len(record.parameters["folds"]) == 1 and not record.parameters["refit"]
+
+
+def _first_cost(need: Needs, run: PlannedRun) -> dict[str, object]:
+    """Of a run's first system, without its name and the memory of its training."""
+    first = _costs(need, run)[0]
+    return {name: first[name] for name in ("parameters, billions", "trained, millions", "GFLOP a clip")}

@@ -131,7 +131,7 @@ def recorded_scores(notebook: str) -> pd.DataFrame:
             "UAR high": scored.get("uar_high"),
             "accuracy": scored["accuracy"],
             "n": scored["n"],
-            "evaluated on": _evaluated_on(record),
+            "evaluated on": evaluated_on(record),
         }
         for record in published_records(notebook)
         for system, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
@@ -214,7 +214,8 @@ def _systems(claims: pd.DataFrame) -> pd.Index:
     return pd.Index(claims["text"].str.split(":").str[0].str.replace(" with LoRA", ""), name="system")
 
 
-def _evaluated_on(record: Record) -> str:
+def evaluated_on(record: Record) -> str:
+    """Which clips a record's scores are about: "emospeech, test", "elicited_es, 5 folds, speaker"."""
     asked = record.parameters
     if "refit" in asked:  # trained systems: the test, or the folds that chose the settings (of adapters the first)
         which = asked["folds"] if "encoder" in asked else asked["folds"][:1]

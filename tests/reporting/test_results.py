@@ -48,3 +48,18 @@ def test_planned_costs_are_those_that_the_facts_state() -> None:
     assert {33.554, 134.218, 2.623, 1.575} <= trained
     assert (table["memory, GB"] < 41).all()
     assert set(table.index) == {f"{notebook}, {run}" for notebook, run in results.PLANNED}
+
+
+def test_efficiency_has_table_3_at_planned_costs_and_recorded_runs_at_their_own(entries: list[Entry]) -> None:
+    table = results.efficiency(entries)
+    printed = table[table["source"] == "printed"]
+    assert len(printed) == 6
+    assert (printed["evaluated on"] == "emospeech, test").all()
+    assert printed.loc["Whisper-Gemma", "trained, millions"] == pytest.approx(2.623, abs=1e-3)
+    recorded = table[table["source"] != "printed"]
+    assert {"gemma-lora", "whisper-gemma"} <= set(recorded.index)
+    assert recorded["parameters, billions"].max() < 1
+    assert not table["evaluated on"].str.contains("fold 0").any(), "a run that chose settings is no result"
+    # Twice the matrices' parameters for each token: of Gemma 2B, 1.98 billion without the embeddings, 184 tokens.
+    assert printed.loc["Gemma, rank 32 and alpha 32", "GFLOP a clip"] == pytest.approx(2 * 1.98 * 184, rel=0.02)
+    assert recorded["GFLOP a clip"].max() < printed["GFLOP a clip"].min()
