@@ -49,8 +49,6 @@ class AudioSettings(Settings):
     train_clips: int = Field(ge=0)
     """0: all."""
     refit: bool
-    predictions: str
-    """Empty: none are written."""
     resamples: int = Field(ge=100, le=100_000)
 
     @model_validator(mode="after")
@@ -131,20 +129,27 @@ class GemmaAudioSettings(AudioSettings):
         )
 
 
-class WhisperGemmaSettings(GemmaAudioSettings):
-    """08-whisper-gemma."""
+class WhisperSettings(GemmaAudioSettings):
+    """What the chapters on Whisper-Gemma have in common."""
 
     arm: ArmName
     context: Literal["arm", "clip", "window", "batch"]
-    batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
-    learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
-    weights: list[Weights]
-    """Loss weights that are compared; none named: none are."""
 
     @property
     def hears(self) -> "Context":
         """What the encoder hears besides a clip: as the arm says, or as told."""
         return arm_values("whisper-gemma", self.arm)["context"] if self.context == "arm" else self.context
+
+
+class WhisperGemmaSettings(WhisperSettings):
+    """08-whisper-gemma."""
+
+    predictions: str
+    """Empty: none are written."""
+    batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
+    learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    weights: list[Weights]
+    """Loss weights that are compared; none named: none are."""
 
     def system(self, batch_size: int | None = None, learning_rate: float | None = None, **own: Any) -> "AudioSystem":
         """The system that the parameters declare; by default with the first batch size and learning rate.
@@ -171,6 +176,8 @@ class WhisperGemmaSettings(GemmaAudioSettings):
 class Emotion2vecGemmaSettings(GemmaAudioSettings):
     """09-emotion2vec-gemma."""
 
+    predictions: str
+    """Empty: none are written."""
     arms: list[ArmName] = Field(min_length=1)
     batch_size: int = Field(ge=1, le=1024)
     learning_rate: float = Field(gt=0, le=1)
@@ -183,6 +190,8 @@ class Emotion2vecGemmaSettings(GemmaAudioSettings):
 class EmosllmSettings(AudioSettings):
     """10-emosllm."""
 
+    predictions: str
+    """Empty: none are written."""
     context: Literal["clip", "window"]
     scaled: bool
     queries: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)

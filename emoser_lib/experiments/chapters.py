@@ -2,6 +2,7 @@
 
 from emoser_lib.experiments.audio_settings import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
 from emoser_lib.experiments.qwen_settings import QwenLoraSettings, QwenZeroShotSettings
+from emoser_lib.experiments.robustness_settings import RobustnessSettings
 from emoser_lib.experiments.settings import (
     ClassicalSettings,
     CorpusSettings,
@@ -24,6 +25,7 @@ CHAPTERS: dict[str, type[Settings]] = {
         WhisperGemmaSettings,
         Emotion2vecGemmaSettings,
         EmosllmSettings,
+        RobustnessSettings,
     )
 }
 """By the name in a notebook's metadata, ``emoser.settings``."""
