@@ -72,16 +72,16 @@ class Condition:
     @property
     def name(self) -> str:
         """What is done, in words."""
-        done = {
-            f"first {self.seconds} s": self.seconds is not None,
-            f"speed {self.speed:g}": self.speed != 1,
-            f"{self.noise} noise, {self.snr_db} dB": self.snr_db is not None,
-            "telephone": self.telephone,
-            f"{self.words_deleted:.0%} of the words deleted": self.words_deleted > 0,
-            "silence": not self.audio,
-            "no transcription": not self.transcript,
-        }
-        return ", ".join(name for name, there in done.items() if there) or "clean"
+        done = (
+            "" if self.seconds is None else f"first {self.seconds:g} s",
+            "" if self.speed == 1 else f"speed {self.speed:g}",
+            "" if self.snr_db is None else f"{self.noise} noise, {self.snr_db:g} dB",
+            "telephone" if self.telephone else "",
+            f"{100 * self.words_deleted:g} % of words deleted" if self.words_deleted else "",
+            "" if self.audio else "silence",
+            "" if self.transcript else "no words",
+        )
+        return ", ".join(filter(None, done)) or "clean"
 
     @property
     def changes_sound(self) -> bool:

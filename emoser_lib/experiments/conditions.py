@@ -4,7 +4,8 @@ Answers of one system are a frame with one row a clip: ``answer``; ``probability
 any; ``confidence``, what its answers can be ordered by: that probability, or the margin to the second-best label.
 """
 
-import tempfile
+import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,8 +122,8 @@ def ask_trained(
 ) -> pd.DataFrame:
     """What a trained system says of its cut's validation clips under a condition.
 
-    The frames of altered clips are used once and thrown away. The answers are kept, see `kept_lines`, so a run that was
-    stopped goes on with the next condition.
+    The answers are kept, see `kept_lines`, so a run that was stopped goes on where it was. The frames of altered clips
+    are thrown away as soon as their answers are there.
 
     Args:
         llm, system, encoder: those of the cell.
@@ -131,15 +132,16 @@ def ask_trained(
         home: where the cell is and answers are kept; default ``runs`` in the cache folder.
     """
 
-    def run(ids: Sequence[str]) -> list[tuple[str, float]]:
-        with tempfile.TemporaryDirectory(dir=cache_home(), prefix="altered-") as folder:
-            frames = Path(folder) if corpus.condition.changes_sound else None
-            hearing = hear(encoder, system, corpus, ids, home=frames)
-            told = answers(llm, system, hearing, cell, ids, home, ways=("with",))
-        return list(zip(told["with audio"], told["p with"], strict=True))
-
     # The cell's key stands for clips, labels, checkpoints and system.
     identity = {"cell": cell.key, "condition": asdict(corpus.condition), "seed": corpus.seed}
+    place = cache_home() / "altered" / hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+
+    def run(ids: Sequence[str]) -> list[tuple[str, float]]:
+        hearing = hear(encoder, system, corpus, ids, home=place if corpus.condition.changes_sound else None)
+        told = answers(llm, system, hearing, cell, ids, home, ways=("with",))
+        return list(zip(told["with audio"], told["p with"], strict=True))
+
     told = kept_lines(identity, (altered, *TRAINING_CODE), [cell.ids], run, home)
+    shutil.rmtree(place, ignore_errors=True)
     values = pd.DataFrame.from_dict(told, orient="index", columns=["answer", "probability"]).rename_axis("id")
     return values.assign(confidence=values["probability"])
