@@ -1,5 +1,6 @@
 """Recordings, transcripts, labels: every corpus in one shape."""
 
+from emoser_lib.corpora.altered import AlteredCorpus, Condition, alter
 from emoser_lib.corpora.audio import SAMPLE_RATE, read_waveform
 from emoser_lib.corpora.ceilings import ceilings
 from emoser_lib.corpora.check import Finding, Kind, check
@@ -13,10 +14,13 @@ __all__ = [
     "LABELS",
     "SAMPLE_RATE",
     "SOURCES",
+    "AlteredCorpus",
+    "Condition",
     "Corpus",
     "Finding",
     "Kind",
     "absolute",
+    "alter",
     "cache_home",
     "ceilings",
     "check",

@@ -20,6 +20,7 @@ from emoser_lib.experiments.intervals import (
 )
 from emoser_lib.experiments.qwen_settings import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.records import Record, published_records, read_record, read_records
+from emoser_lib.experiments.robustness_settings import RobustnessSettings
 from emoser_lib.experiments.scoring import macro_f1_from_confusion, score
 from emoser_lib.experiments.settings import (
     ClassicalSettings,
@@ -48,6 +49,7 @@ __all__ = [
     "QwenLoraSettings",
     "QwenZeroShotSettings",
     "Record",
+    "RobustnessSettings",
     "ScoringSettings",
     "WhisperGemmaSettings",
     "approximate_randomisation",

@@ -34,6 +34,7 @@ from emoser_lib.experiments.memory import (
     quietly_adapted,
 )
 from emoser_lib.experiments.meta_models import MetaEncoder, meta_encoder, size
+from emoser_lib.experiments.robustness_settings import RobustnessSettings
 from emoser_lib.experiments.settings import Settings
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Joined, places
@@ -150,6 +151,8 @@ def trained_systems(settings: AudioSettings) -> list[Trained]:
                 Trained(arm, settings.encoder, settings.system(arm), folds + refit * (arm == settings.arms[0]))
                 for arm in settings.arms
             ]
+        case RobustnessSettings():
+            return [Trained(settings.arm, settings.encoder, settings.system(), 1)]
         case EmosllmSettings():
             cuts = 1 if refit else folds
             other = settings.system(transcript=not settings.transcript)

@@ -98,11 +98,9 @@ class AudioSettings(Settings):
 
 
 class RefitSettings(AudioSettings):
-    """What the chapters on one system have in common: folds that choose, a refit, a submission."""
+    """Folds that choose, then a training on all training clips."""
 
     refit: bool
-    predictions: str
-    """Empty: none are written."""
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
@@ -119,6 +117,13 @@ class RefitSettings(AudioSettings):
         from emoser_lib.experiments.evaluation import evaluation_folds
 
         return evaluation_folds(corpus, "test")[0] if self.refit else self.cuts(corpus)[0]
+
+
+class SubmittedSettings(RefitSettings):
+    """A refit whose predictions may become a submission."""
+
+    predictions: str
+    """Empty: none are written."""
 
 
 class ProjectorSettings(AudioSettings):
@@ -148,20 +153,25 @@ class ProjectorSettings(AudioSettings):
         )
 
 
-class WhisperGemmaSettings(ProjectorSettings, RefitSettings):
-    """08-whisper-gemma."""
+class WhisperSettings(ProjectorSettings, RefitSettings):
+    """What the chapters on Whisper-Gemma have in common."""
 
     arm: ArmName
     context: Literal["arm", "clip", "window", "batch"]
-    batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
-    learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
-    weights: list[Weights]
-    """Loss weights that are compared; none named: none are."""
 
     @property
     def hears(self) -> "Context":
         """What the encoder hears besides a clip: as the arm says, or as told."""
         return arm_values("whisper-gemma", self.arm)["context"] if self.context == "arm" else self.context
+
+
+class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
+    """08-whisper-gemma."""
+
+    batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
+    learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    weights: list[Weights]
+    """Loss weights that are compared; none named: none are."""
 
     def system(self, batch_size: int | None = None, learning_rate: float | None = None, **own: Any) -> "AudioSystem":
         """The system that the parameters declare; by default with the first batch size and learning rate.
@@ -185,7 +195,7 @@ class WhisperGemmaSettings(ProjectorSettings, RefitSettings):
         return self
 
 
-class Emotion2vecGemmaSettings(ProjectorSettings, RefitSettings):
+class Emotion2vecGemmaSettings(ProjectorSettings, SubmittedSettings):
     """09-emotion2vec-gemma."""
 
     arms: list[ArmName] = Field(min_length=1)
@@ -197,7 +207,7 @@ class Emotion2vecGemmaSettings(ProjectorSettings, RefitSettings):
         return self.of_arm("emotion2vec-gemma", arm, self.batch_size, self.learning_rate)
 
 
-class EmosllmSettings(RefitSettings):
+class EmosllmSettings(SubmittedSettings):
     """10-emosllm."""
 
     context: Literal["clip", "window"]

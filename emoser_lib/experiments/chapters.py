@@ -7,6 +7,7 @@ from emoser_lib.experiments.audio_settings import (
     WhisperGemmaSettings,
 )
 from emoser_lib.experiments.qwen_settings import QwenLoraSettings, QwenZeroShotSettings
+from emoser_lib.experiments.robustness_settings import RobustnessSettings
 from emoser_lib.experiments.settings import (
     ClassicalSettings,
     CorpusSettings,
@@ -30,6 +31,7 @@ CHAPTERS: dict[str, type[Settings]] = {
         Emotion2vecGemmaSettings,
         EmosllmSettings,
         AuditSettings,
+        RobustnessSettings,
     )
 }
 """By the name in a notebook's metadata, ``emoser.settings``."""

@@ -52,10 +52,22 @@ def predict_by_folds(estimator: BaseEstimator, corpus: Corpus, clips: Clips, cut
         Predicted labels by clip id, in the order of the validation parts.
     """
     position = {clip: row for row, clip in enumerate(corpus.frame["id"])}
-    labels = corpus.training().set_index("id")["label"]
     parts = []
     for fold in cuts:
-        fitted = clone(estimator).fit(clips[[position[c] for c in fold.train]], labels[list(fold.train)].to_numpy())
+        fitted = fit_on(estimator, corpus, clips[[position[c] for c in fold.train]], fold.train)
         predicted = fitted.predict(clips[[position[c] for c in fold.validation]])
         parts.append(pd.Series(predicted, index=pd.Index(fold.validation, name="id"), name="predicted", dtype=str))
     return pd.concat(parts)
+
+
+def fit_on(estimator: BaseEstimator, corpus: Corpus, clips: Clips, ids: Sequence[str]) -> BaseEstimator:
+    """Train a fresh copy on some training clips.
+
+    Args:
+        estimator: an estimator that reads `Clips`.
+        corpus: gives the labels.
+        clips: what is read of these clips.
+        ids: of the clips, in the same order.
+    """
+    labels = corpus.training().set_index("id")["label"]
+    return clone(estimator).fit(clips, labels[list(ids)].to_numpy())

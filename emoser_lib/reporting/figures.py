@@ -30,7 +30,7 @@ def label_colours(labels: Sequence[str]) -> dict[str, tuple[float, float, float]
 def label_counts(corpus: Corpus) -> Figure:
     """Training clips by label, as seed 1's Figure 3."""
     counts = corpus.training()["label"].value_counts().reindex(list(corpus.labels), fill_value=0)
-    figure, axes = _figure(2.8)
+    figure, axes = bare_figure(2.8)
     bars = axes.bar(list(counts.index), counts.to_numpy(), color=list(label_colours(corpus.labels).values()))
     axes.bar_label(bars, [f"{n}\n{n / counts.sum():.1%}" for n in counts], fontsize=8)
     axes.margins(y=0.2)
@@ -57,7 +57,7 @@ def gender_by_label(corpus: Corpus) -> Figure:
     """Share of each gender among a label's training clips."""
     rows = corpus.training()
     shares = pd.crosstab(rows["label"], rows["gender"].replace("", "unknown"), normalize="index")
-    figure, axes = _figure(2.8)
+    figure, axes = bare_figure(2.8)
     shares.reindex(list(corpus.labels)).plot.barh(stacked=True, ax=axes, color=["0.25", "0.7", "0.9"], width=0.75)
     axes.invert_yaxis()
     axes.set(xlabel="share of the label's training clips", ylabel="", xlim=(0, 1))
@@ -68,10 +68,7 @@ def gender_by_label(corpus: Corpus) -> Figure:
 def spectrograms(corpus: Corpus, clip_ids: Sequence[str]) -> Figure:
     """Mel spectrogram of each clip with its pitch; a line that says so where there is no clip."""
     if not clip_ids:
-        figure, axes = plt.subplots(figsize=(WIDTH, 0.5))
-        axes.set_axis_off()
-        axes.text(0, 0.5, "No audio here.", va="center")
-        return figure
+        return no_figure("No audio here.")
     rows = max(1, -(-len(clip_ids) // 3))
     figure, panels = plt.subplots(rows, 3, figsize=(WIDTH, 1.9 * rows), layout="constrained", squeeze=False)
     for axes in panels.flat[len(clip_ids) :]:
@@ -107,7 +104,7 @@ def confusion(scored: Score) -> Figure:
     """Confusion matrix: counts, coloured by the share of the gold label."""
     counts = np.array(scored.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = _figure(3.6, width=4.6)
+    figure, axes = bare_figure(3.6, width=4.6)
     sns.heatmap(
         shares, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True,
         xticklabels=scored.labels, yticklabels=scored.labels, ax=axes,
@@ -118,20 +115,26 @@ def confusion(scored: Score) -> Figure:
     return figure
 
 
-def score_intervals(table: pd.DataFrame, marks: Mapping[str, float] | None = None) -> Figure:
-    """Macro-F1 of several systems with the bootstrap interval, and vertical lines for named values.
+def score_intervals(
+    table: pd.DataFrame, marks: Mapping[str, float] | None = None, score: str = "macro_f1", name: str = "macro-F1"
+) -> Figure:
+    """A score of several systems or groups with its bootstrap interval, and vertical lines for named values.
 
     Args:
-        table: from `score_table`.
-        marks: name -> macro-F1, for example the best that is possible.
+        table: from `score_table` or `groups.by_group`.
+        marks: name -> score, for example the best that is possible.
+        score: the column that ``low`` and ``high`` are of.
+        name: what it is called.
     """
-    figure, axes = _figure(0.7 + 0.32 * len(table))
+    if table.empty:
+        return no_figure("Nothing to draw: this corpus does not know it.")
+    figure, axes = bare_figure(0.7 + 0.32 * len(table))
     position = np.arange(len(table))
-    error = np.array([table["macro_f1"] - table["low"], table["high"] - table["macro_f1"]]).clip(min=0)
-    axes.errorbar(table["macro_f1"], position, xerr=error, fmt="o", color="0.2", capsize=3)
-    for (name, value), style in zip((marks or {}).items(), ("--", "-.", ":", "-"), strict=False):
-        axes.axvline(value, color="tab:red", linestyle=style, linewidth=1, label=f"{name} {value:.2f}")
-    axes.set(yticks=position, yticklabels=table.index, xlabel="macro-F1 with 95 % bootstrap interval", xlim=(0, 1))
+    error = np.array([table[score] - table["low"], table["high"] - table[score]]).clip(min=0)
+    axes.errorbar(table[score], position, xerr=error, fmt="o", color="0.2", capsize=3)
+    for (mark, value), style in zip((marks or {}).items(), ("--", "-.", ":", "-"), strict=False):
+        axes.axvline(value, color="tab:red", linestyle=style, linewidth=1, label=f"{mark} {value:.2f}")
+    axes.set(yticks=position, yticklabels=table.index, xlabel=f"{name} with 95 % bootstrap interval", xlim=(0, 1))
     axes.invert_yaxis()
     if marks:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False, fontsize=8)
@@ -140,7 +143,7 @@ def score_intervals(table: pd.DataFrame, marks: Mapping[str, float] | None = Non
 
 def compare_intervals(intervals: pd.DataFrame) -> Figure:
     """Intervals of one score by several methods: rows are methods, columns low and high."""
-    figure, axes = _figure(0.8 + 0.35 * len(intervals))
+    figure, axes = bare_figure(0.8 + 0.35 * len(intervals))
     axes.hlines(np.arange(len(intervals)), intervals["low"], intervals["high"], color="0.2", linewidth=3)
     axes.set(yticks=np.arange(len(intervals)), yticklabels=intervals.index, xlabel="macro-F1")
     axes.margins(y=0.2)
@@ -151,7 +154,7 @@ def compare_intervals(intervals: pd.DataFrame) -> Figure:
 
 def line(series: pd.Series, xlabel: str) -> Figure:
     """A series against its whole-numbered index; the series' name is the vertical axis."""
-    figure, axes = _figure(2.6)
+    figure, axes = bare_figure(2.6)
     axes.plot(series.index, series, "o-", color="0.2")
     axes.set(xlabel=xlabel, ylabel=str(series.name).replace("macro_f1", "macro-F1"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -160,7 +163,7 @@ def line(series: pd.Series, xlabel: str) -> Figure:
 
 def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
     """Which position (row) of a packed batch sees which (column); lines mark the end of the prefix."""
-    figure, axes = _figure(3.4, width=4.0)
+    figure, axes = bare_figure(3.4, width=4.0)
     axes.imshow(seen, cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
     for line_at in (axes.axhline, axes.axvline):
         line_at(prefix - 0.5, color="tab:red", linewidth=1)
@@ -203,12 +206,9 @@ def grid_heat_map(table: pd.DataFrame) -> Figure:
         table: from `adapters.grid_table`.
     """
     if table.empty:
-        figure, axes = plt.subplots(figsize=(WIDTH, 0.5))
-        axes.set_axis_off()
-        axes.text(0, 0.5, "No grid here: one adapter was trained, without folds.", va="center")
-        return figure
+        return no_figure("No grid here: one adapter was trained, without folds.")
     values = table.pivot(index="rank", columns="alpha", values="macro_f1").sort_index(ascending=False)
-    figure, axes = _figure(0.9 + 0.5 * len(values), width=1.6 + 0.9 * len(values.columns))
+    figure, axes = bare_figure(0.9 + 0.5 * len(values), width=1.6 + 0.9 * len(values.columns))
     sns.heatmap(values, annot=True, fmt=".3f", cmap="viridis", cbar=False, ax=axes)
     axes.set(xlabel="alpha", ylabel="rank")
     axes.tick_params(axis="y", rotation=0)
@@ -221,7 +221,7 @@ def frame_distances(effects: pd.DataFrame) -> Figure:
     Args:
         effects: from `audio_systems.mask_effects`.
     """
-    figure, axes = _figure(3.2)
+    figure, axes = bare_figure(3.2)
     sns.lineplot(effects, x="seconds", y="distance", hue="way", style="way", palette="colorblind", ax=axes)
     axes.set(xlabel="s", ylabel="distance / length of the frame")
     axes.set_ylim(bottom=0)
@@ -235,7 +235,7 @@ def label_bias(shares: pd.DataFrame) -> Figure:
     Args:
         shares: one row a label, columns that sum up to 1.
     """
-    figure, axes = _figure(3.0)
+    figure, axes = bare_figure(3.0)
     shares.plot.bar(ax=axes, width=0.8, rot=0, color=sns.color_palette("colorblind", len(shares.columns)))
     axes.set(xlabel="", ylabel="share")
     axes.legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
@@ -321,7 +321,16 @@ def block_diagram(boxes: "Sequence[Box]", arrows: "Sequence[Arrow]") -> Figure:
     return figure
 
 
-def _figure(height: float, width: float = WIDTH) -> tuple[Figure, plt.Axes]:
+def no_figure(text: str) -> Figure:
+    """A line of text in the place of a figure that has nothing to draw."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.5))
+    axes.set_axis_off()
+    axes.text(0, 0.5, text, va="center")
+    return figure
+
+
+def bare_figure(height: float, width: float = WIDTH) -> tuple[Figure, plt.Axes]:
+    """A figure of so many inches with one panel."""
     figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
     sns.despine(figure)
     return figure, axes

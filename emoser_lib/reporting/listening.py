@@ -1,16 +1,19 @@
 """Clips to listen to on a page."""
 
 import base64
+import io
 import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import soundfile
 from IPython.display import HTML
 
-from emoser_lib.corpora import Corpus
+from emoser_lib.corpora import SAMPLE_RATE, Condition, Corpus, alter
 from emoser_lib.reporting.scores import gold_for
 
 
@@ -53,6 +56,34 @@ def listen(corpus: Corpus, clip_ids: Sequence[str], said: pd.DataFrame | None = 
     answers = {} if said is None else said.T.to_dict()
     rows = "".join(_row(corpus.row(clip), labels[clip], answers.get(clip, {})) for clip in clip_ids)
     return HTML(f"<table class='emoser-listen'><tbody>{rows}</tbody></table>")
+
+
+def listen_under(corpus: Corpus, clip_id: str, conditions: Iterable[Condition], seed: int = 0) -> HTML:
+    """A table of players: one clip under each condition, with the words that are read (escaped).
+
+    Args:
+        corpus: the clean one.
+        clip_id: which clip; its audio must be here.
+        conditions: of `alter`.
+        seed: of noise and deletions.
+    """
+    rows = []
+    for condition in conditions:
+        there = alter(corpus, condition, seed)
+        name, read = escape(condition.name), escape(there.row(clip_id)["transcription"])
+        player = _played(there.waveform(clip_id), condition.name)
+        rows.append(f"<tr><th scope='row'>{name}</th><td>{player}</td><td lang='es'>{read}</td></tr>")
+    return HTML(f"<table class='emoser-listen'><tbody>{''.join(rows)}</tbody></table>")
+
+
+def _played(waveform: np.ndarray, name: str) -> str:
+    """A player of a waveform, made quieter where it is beyond what a file can hold."""
+    file = io.BytesIO()
+    soundfile.write(file, waveform / max(1.0, float(np.abs(waveform).max())), SAMPLE_RATE, format="MP3")
+    data = base64.b64encode(file.getvalue()).decode()
+    return (
+        f"<audio controls preload='metadata' aria-label='{escape(name)}' src='data:audio/mpeg;base64,{data}'></audio>"
+    )
 
 
 def _row(clip: pd.Series, of: str, said: Mapping[Any, Any]) -> str:

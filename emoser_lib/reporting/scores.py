@@ -56,7 +56,7 @@ def score_table(
     for name, predicted in predictions.items():
         gold = gold_for(corpus, predicted.index)
         scored = score(gold, predicted, corpus.labels)
-        groups = _groups(corpus, predicted.index, by) if by else None
+        groups = units_for(corpus, predicted.index, by)
         interval, uar = (
             bootstrap_interval(
                 gold, predicted, corpus.labels, groups=groups, metric=metric, resamples=resamples, seed=seed
@@ -165,7 +165,14 @@ def scheme_table(estimator: BaseEstimator, corpus: Corpus, clips: Clips) -> pd.D
     return pd.DataFrame(rows).T.rename_axis("scheme")
 
 
-def _groups(corpus: Corpus, ids: pd.Index, by: str) -> pd.Series:
+def units_for(corpus: Corpus, ids: pd.Index, by: str) -> pd.Series | None:
+    """What a bootstrap draws, by clip id: the clips' speakers or videos; ``None`` for the clips themselves.
+
+    Raises:
+        UsageError: the speaker or video of a clip is not known, or all clips are of one.
+    """
+    if not by:
+        return None
     groups = corpus.frame.set_index("id")[by][ids]
     if (groups == "").any() or groups.nunique() < 2:
         raise UsageError(f"corpus '{corpus.name}' has no two {by}s, or does not know a clip's: take intervals by clip.")
