@@ -6,6 +6,7 @@ does not state, ends the build.
 """
 
 import difflib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxRole
 
 
-def read_claims(path: Path) -> dict[str, dict[str, Any]]:
-    """All claims by id. Raises ExtensionError where two claims share one."""
+@cache
+def read_claims(path: Path, changed: int) -> dict[str, dict[str, Any]]:
+    """All claims by id, read once for each date of the file. Raises ExtensionError where two claims share one."""
     claims = yaml.safe_load(path.read_text(encoding="utf-8"))
     by_id = {claim["id"]: claim for claim in claims}
     if len(by_id) < len(claims):
@@ -35,7 +37,7 @@ class ClaimRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         source = Path(self.env.srcdir) / "claims.yaml"
         self.env.note_dependency(str(source))
-        claims = read_claims(source)
+        claims = read_claims(source, source.stat().st_mtime_ns)
         claim = claims.get(self.text)
         if claim is None:
             near = difflib.get_close_matches(self.text, claims, n=1)

@@ -97,6 +97,11 @@ class Record(BaseModel):
     commit: str | None
     date: str
 
+    @property
+    def name(self) -> str:
+        """What it is called among the committed records: notebook, profile and run."""
+        return f"{self.notebook}-{self.profile}-{self.run}"
+
 
 class Told(BaseModel):
     """What a notebook's outputs tell the record: metadata ``emoser`` of each."""

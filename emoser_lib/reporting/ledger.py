@@ -162,7 +162,7 @@ def ledger() -> list[Entry]:
             score would be answered by a run of another profile than the paper's.
     """
     claims = read_claims()
-    records = {_name(record): record for record in published_records()}
+    records = {record.name: record for record in published_records()}
     return [Entry(claim=claim, finding=find(claim, claims, records)) for claim in claims.values()]
 
 
@@ -217,7 +217,7 @@ def at(record: Record, path: str) -> Any:
     value: Any = record.metrics
     for name in path.split("."):
         if not isinstance(value, dict) or name not in value:
-            raise DataError(f"the record {_name(record)} has no metric '{path}': mend the claim that names it.")
+            raise DataError(f"the record {record.name} has no metric '{path}': mend the claim that names it.")
         value = value[name]
     return value
 
@@ -336,7 +336,7 @@ def _scored(claim: Claim, record: Record) -> Finding:
         system=system,
         notebook=record.notebook,
         profile=record.profile,
-        record=_name(record),
+        record=record.name,
     )
 
 
@@ -348,10 +348,6 @@ def _run(notebook: str, run: str) -> Mapping[str, Any]:
 
 def _command(notebook: str, run: str) -> str:
     return f"emoser run {notebook} --profile paper --only {run}"
-
-
-def _name(record: Record) -> str:
-    return f"{record.notebook}-{record.profile}-{record.run}"
 
 
 def check_verdict(given: str) -> None:

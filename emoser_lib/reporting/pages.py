@@ -1,6 +1,6 @@
-"""Lay out the book's source: prose, executed notebooks with their run cards, and the status page."""
+"""Lay out the book's source: prose, executed notebooks with run cards and provenance, reference, status page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -9,6 +9,12 @@ import nbformat
 
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.records import Record, Status, read_record, read_records
+from emoser_lib.reporting.provenance import chapter_of, record_link, run_link, with_provenance
+from emoser_lib.reporting.reference import reference_pages
+from emoser_lib.reporting.uses import Library
+
+FILES = Path("extra")
+"""Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
 
 
 def run_card(record: Record) -> str:
@@ -32,7 +38,9 @@ def run_card(record: Record) -> str:
         "commit and date": f"{record.commit or 'not a checkout'}, {record.date}",
         "again": record.command,
     }
-    body = "".join(f"<tr><th scope='row'>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
+    told = {name: escape(str(value)) for name, value in rows.items()}
+    told["run"] += f", <a href='{escape(run_link(record))}'>record</a>"
+    body = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in told.items())
     return (
         f"<div class='emoser-run-card emoser-run-card-{escape(record.profile)}'>"
         f"<details><summary>{_badge(record)} {escape(_caution(record))}</summary>"
@@ -74,20 +82,21 @@ def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
         f"{_table(list(records))}\n\n"
         "## Recorded runs on real data\n\n"
         "Committed in `book/records/`; the chapters show them beside their own run.\n\n"
-        f"{_table(list(published))}\n"
+        f"{_table(list(published), record_link)}\n"
     )
 
 
-def _table(records: Sequence[Record]) -> str:
+def _table(records: Sequence[Record], link: Callable[[Record], str] | None = None) -> str:
     if not records:
         return "None yet."
     head = ["chapter", "run", "status", "corpus", "time", "memory", "age", "commit", "parameters"]
     rows = []
     for record in sorted(records, key=lambda r: (r.notebook, r.profile, r.run)):
         status = escape(record.status) + (f": {escape(record.error)}" if record.error else "")
+        run = f"<a href='{escape(link(record))}'>{escape(record.run)}</a>" if link else escape(record.run)
         cells = [
             escape(record.notebook),
-            f"{_badge(record)} {escape(record.run)}",
+            f"{_badge(record)} {run}",
             status,
             escape(record.corpus.name if record.corpus else ""),
             f"{record.seconds:.0f} s",
@@ -114,7 +123,7 @@ def _age(date: str) -> str:
 
 
 def stage_book(book: Path, runs: Path, shown: Sequence[Path], destination: Path) -> None:
-    """Copy the book's prose, the executed notebooks with their cards and the status page to one folder.
+    """Lay out in one folder the book's prose, the executed notebooks, the reference, the status page and the records.
 
     Args:
         book: the book's source.
@@ -124,9 +133,11 @@ def stage_book(book: Path, runs: Path, shown: Sequence[Path], destination: Path)
             so that only changed pages are built again.
 
     Raises:
-        DataError: a run that should be shown is not ok.
+        DataError: a run that should be shown is not ok, or a notebook uses a name that the library does not have.
     """
-    pages = {}
+    library, chapters = Library(), {}
+    published = read_records(book / "records")
+    pages = {FILES / record_link(record): (book / record_link(record)).read_bytes() for record in published}
     for path in book.rglob("*"):
         relative = path.relative_to(book)
         if path.is_file() and relative.parts[0] not in ("_build", "records"):
@@ -136,9 +147,13 @@ def stage_book(book: Path, runs: Path, shown: Sequence[Path], destination: Path)
         if record.status is not Status.OK:
             raise DataError(f"{folder} is {record.status}, not ok: run `{record.command}`.")
         name = f"{record.notebook}.ipynb"
-        page = with_run_card(nbformat.read(folder / name, as_version=4), record)
+        notebook = nbformat.read(folder / name, as_version=4)
+        chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
+        page = with_run_card(with_provenance(notebook, record, chapter, library, published), record)
         pages[Path(name)] = nbformat.writes(page).encode()
-    pages[Path("status.md")] = status_page(read_records(runs), read_records(book / "records")).encode()
+        pages[FILES / run_link(record)] = (folder / "record.json").read_bytes()
+    pages |= reference_pages(chapters, library)
+    pages[Path("status.md")] = status_page(read_records(runs), published).encode()
     _synchronise(pages, destination)
 
 

@@ -52,6 +52,12 @@ LOOK = """() => {
     solutions: inArticle('.solution').length,
     sounds: inArticle('audio').length,
     cards: inArticle('.emoser-run-card .emoser-profile').map((p) => p.textContent.trim()),
+    unexplained: inArticle('.cell')
+      .filter((c) => c.querySelector('.cell_output :is(img, svg, table)'))
+      .filter((c) => !c.nextElementSibling?.matches('.emoser-provenance'))
+      .map((c) => c.textContent.trim().slice(0, 100)),
+    provenance: inArticle('.emoser-provenance').map((p) =>
+      [...p.querySelectorAll('a')].map((a) => a.getAttribute('href'))),
     text: article.textContent,
     excess_width: root.scrollWidth - root.clientWidth,
   };
@@ -154,6 +160,7 @@ def collect(visits: list[Visit], key: str) -> list[str]:
 def test_every_page_of_the_contents_is_there(visits: list[Visit]) -> None:
     pages = {visit.page.removesuffix(".html") for visit in visits}
     expected = {"index", "papers", "rerun", "teach", "glossary", "references", "status", "search"}
+    expected |= {"api", "api-corpora", "api-systems", "api-experiments", "api-reporting"}
     assert pages >= expected | {"01-corpus", "02-scoring", "03-classical"}
 
 
@@ -202,6 +209,29 @@ def test_figures_are_numbered_and_captioned(visits: list[Visit]) -> None:
         assert captions, f"{visit.page} has no figure"
         for number, text in captions:
             assert number.startswith("Figure") and len(text) > 10, f"{visit.where}: {number} {text}"
+
+
+def test_every_figure_and_table_says_where_it_comes_from(visits: list[Visit]) -> None:
+    assert collect(visits, "unexplained") == []
+    for visit in chapters(visits):
+        assert visit.seen["provenance"], visit.page
+        for cell, record, *functions in visit.seen["provenance"]:
+            assert cell.startswith("#cell-") and record.startswith("runs/"), visit.where
+            assert any(link.startswith("api-") for link in functions), f"{visit.where}, {cell}"
+
+
+def test_committed_records_are_linked_where_they_are_shown(visits: list[Visit]) -> None:
+    (links,) = {tuple(map(tuple, v.seen["provenance"])) for v in visits if v.page == "08-whisper-gemma.html"}
+    shown = {record for line in links for record in line if record.startswith("records/")}
+    assert shown == {"records/08-whisper-gemma-small-clip.json", "records/08-whisper-gemma-small-speaker.json"}
+
+
+def test_the_reference_has_text_signature_and_chapters(html: Path, page: Page) -> None:
+    page.goto((html / "api-reporting.html").as_uri() + "#emoser_lib.reporting.figures.confusion")
+    entry = page.locator("dl.py:has(> dt[id='emoser_lib.reporting.figures.confusion'])")
+    expect(entry).to_contain_text("Score")
+    expect(entry.get_by_role("link", name="Scoring")).to_have_attribute("href", "02-scoring.html")
+    expect(page.locator("dt[id='emoser_lib.reporting.figures.confusion']")).to_be_in_viewport()
 
 
 def test_formulas_are_set(visits: list[Visit]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from emoser_lib.corpora import Corpus
 from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.errors import DataError
-from emoser_lib.experiments.records import CorpusUsed, Record, Status, write_record
+from emoser_lib.experiments.records import CorpusUsed, Record, Status, read_record, write_record
 from emoser_lib.reporting import listen, show
 from emoser_lib.reporting.pages import run_card, stage_book, status_page, with_run_card
 
@@ -50,6 +50,7 @@ def test_the_card_says_what_ran_and_a_demo_says_what_it_is_not() -> None:
     real = run_card(record(profile="small", corpus=CorpusUsed(name="emospeech", sha256="cd" * 32, clips=3750)))
     assert "say nothing about the papers" not in real
     assert "emoser-run-card-small" in real
+    assert "href='runs/09-try-demo-12345678.json'" in card
 
 
 def test_the_card_stands_below_the_title() -> None:
@@ -64,7 +65,9 @@ def test_the_card_stands_below_the_title() -> None:
 
 def test_only_runs_that_are_ok_become_pages(tmp_path: Path) -> None:
     out = stage(tmp_path, record())
-    assert sorted(p.name for p in out.iterdir()) == ["09-try.ipynb", "index.md", "status.md"]
+    reference = [f"api-{layer}.md" for layer in ("corpora", "experiments", "reporting", "systems")]
+    assert sorted(p.name for p in out.iterdir()) == ["09-try.ipynb", *reference, "extra", "index.md", "status.md"]
+    assert (out / "extra" / "runs" / "09-try-demo-12345678.json").is_file()
     with pytest.raises(DataError, match="is failed, not ok"):
         stage(tmp_path, record(status=Status.FAILED, error="ValueError: no"))
 
@@ -83,6 +86,14 @@ def test_the_status_page_shows_failures_with_their_reason() -> None:
     assert "killed" in page
     assert HOSTILE not in page
     assert "None yet." in page
+
+
+def test_committed_records_are_linked_and_staged(tmp_path: Path) -> None:
+    real = record(profile="small", run="real", key="small-1")
+    write_record(tmp_path / "book" / "records" / "09-try-small-real.json", real)
+    out = stage(tmp_path, record())
+    assert "href='records/09-try-small-real.json'" in (out / "status.md").read_text()
+    assert read_record(out / "extra" / "records" / "09-try-small-real.json") == real
 
 
 def test_transcriptions_and_table_cells_are_escaped(tmp_path: Path) -> None:
