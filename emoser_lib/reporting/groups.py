@@ -41,7 +41,8 @@ def by_group(
     Groups differ in their labels: whoever speaks more often in an easy emotion has a higher accuracy, and a label that
     a group has no clip of counts 0 in its macro-F1 and UAR. ``standardised`` can be compared: the accuracy that the
     group would have if its labels were as frequent as among all these clips. That is the mean of its labels' recalls,
-    weighted by the labels' shares among all clips; a label that it has no clip of counts with everybody's recall.
+    weighted by the labels' shares among all clips; a label that it has no clip of, also in a resample, counts with
+    everybody's recall. So a group with few clips is drawn towards all the others.
 
     Args:
         corpus: gives the gold labels and the label set, and the groups where a column is named.
@@ -52,9 +53,10 @@ def by_group(
         by: what is drawn: empty: clips; "speaker" or "video": all clips of one. Of a gender, draw speakers.
 
     Returns:
-        One row a group: clips, labels (how many of the set it has), macro_f1, uar, accuracy, standardised, low, high.
-        The interval is empty where a group has only one of what is drawn, and without width where all is right. Clips
-        whose group is not known are the group "unknown"; where none is known the table is empty.
+        One row a group: clips, labels (how many of the set it has), macro_f1, uar, accuracy, standardised,
+        low, high, drawn (how many clips, speakers or videos the interval rests on).
+        The interval is empty where a group has only one of what is drawn. Clips whose group is not known are the group
+        "unknown"; where none is known the table is empty.
 
     Raises:
         UsageError: there is no such column.
@@ -75,6 +77,7 @@ def by_group(
             "standardised": _standardised(group.counts, everyone, share),
             "low": float(low),
             "high": float(high),
+            "drawn": group.counts.shape[1],
         }
     named = groups if isinstance(groups, str) else str(groups.name)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(named) if rows else pd.DataFrame()

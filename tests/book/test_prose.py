@@ -61,8 +61,18 @@ FACTS: dict[str, dict[str, str]] = {
         "average recall of 0.65": "a goal that was set beforehand, and the text says that it was missed"
     },
     "09-emotion2vec-gemma": {"a frame each 20 ms": PACE},
+    "13-robustness": {
+        "300 to 3400 Hz (ITU-T G.712), 8,000 samples a second": "a telephone's band and rate, by the standard",
+        "given with probability 0.8": "an example in a definition",
+        "as loud at 6 kHz as at 600 Hz": "what white noise is; two frequencies as an example",
+    },
     "benchmark": {"rest 2": "the second of the pieces that are named"},
-    "glossary": {"every 20 milliseconds": PACE, "about 50 a second": PACE},
+    "glossary": {
+        "every 20 milliseconds": PACE,
+        "about 50 a second": PACE,
+        "given with probability 0.8": "an example in a definition",
+        "at 20 dB": "what a decibel is",
+    },
 }
 """Page -> words -> why this number may be typed."""
 
