@@ -52,6 +52,11 @@ def test_a_chapter_has_its_parts_in_order(path: Path) -> None:
 
 
 @each_notebook
+def test_a_chapter_is_run_for_the_book(path: Path) -> None:
+    assert [run.name for run in plan(path, "demo")] == ["demo"]
+
+
+@each_notebook
 def test_every_figure_has_name_caption_and_alternative_text(path: Path) -> None:
     drawn = [
         cell for cell in read_notebook(path).cells if cell.source.rstrip().endswith(";") and cell.cell_type == "code"
