@@ -174,13 +174,21 @@ def abstention_table(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system").sort_values("area")
 
 
+ORDER = (
+    *("clips", "labels", "macro_f1", "uar", "accuracy", "standardised", "low", "high", "drawn"),
+    *("confidence", "ECE", "NLL", "Brier", "area", "best area", "risk of 100%", "risk of 80%", "risk of 50%", "run"),
+)
+"""Of the columns of recorded tables; a record sorts them by name."""
+
+
 def recorded(notebook: str, metric: str) -> pd.DataFrame:
     """A table of one row a system or group that a chapter's committed records keep, and which run each row is of."""
     each = [
         pd.DataFrame.from_dict(record.metrics[metric], orient="index").assign(run=record.run)
         for record in published_records(notebook)
     ]
-    return pd.concat(each) if each else pd.DataFrame()
+    table = pd.concat(each) if each else pd.DataFrame()
+    return table[[column for column in ORDER if column in table]]
 
 
 def recorded_conditions(notebook: str, value: str = "macro_f1") -> pd.DataFrame:

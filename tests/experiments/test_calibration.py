@@ -88,6 +88,7 @@ def test_a_temperature_changes_no_answer_and_leaves_probabilities(temperature: f
     frame, _ = drawn(30)
     warm = calibration.tempered(frame, temperature)
     assert warm.idxmax(axis=1).equals(frame.idxmax(axis=1))
+    assert ((warm.max(axis=1) <= frame.max(axis=1) + 1e-9) == (temperature >= 1)).all() or temperature == 1
     assert np.exp(warm).sum(axis=1).to_numpy() == pytest.approx(1)
     assert calibration.tempered(warm, 1 / temperature).to_numpy() == pytest.approx(frame.to_numpy(), abs=1e-6)
 

@@ -1,5 +1,8 @@
 """Tables about conditions, calibration and abstention: by hand, with the demo corpus's gold labels."""
 
+import json
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,7 +10,7 @@ import pytest
 
 from emoser_lib.corpora import Condition, Corpus, load_corpus
 from emoser_lib.experiments import calibration
-from emoser_lib.reporting import gold_for, listening, robustness, robustness_figures, score_on
+from emoser_lib.reporting import gold_for, groups, listening, robustness, robustness_figures, score_on
 
 NOISY, CUT = Condition(snr_db=0), Condition(seconds=1)
 
@@ -92,6 +95,26 @@ def test_abstention_by_hand(demo: Corpus) -> None:
     flipped = told(demo, 20).assign(confidence=lambda frame: -frame["confidence"])
     worst = robustness.abstention_table(robustness.abstention_curves(demo, {"bad": flipped})).loc["bad"]
     assert worst["area"] > worst["risk of 100%"] > worst["best area"]
+
+
+def test_records_show_what_the_run_showed(
+    demo: Corpus, answers: robustness.Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {c: {"whisper-gemma": told["hears"], "text-svm": told["reads"]} for c, told in answers.items()}
+    table = robustness.conditions_table(demo, ours, resamples=100)
+    shown = groups.by_group(demo, ours[NOISY]["whisper-gemma"]["answer"], "gender")
+    metrics = json.loads(
+        json.dumps({"conditions": table.to_dict("records"), "genders": shown.to_dict("index")}, sort_keys=True)
+    )
+    monkeypatch.setattr(robustness, "published_records", lambda _: [SimpleNamespace(run="own", metrics=metrics)])
+    genders = robustness.recorded("13-robustness", "genders")
+    pd.testing.assert_frame_equal(genders.drop(columns="run"), shown, check_names=False, check_dtype=False)
+    recorded = robustness.recorded_conditions("13-robustness")
+    assert recorded["whisper-gemma"].to_dict() == robustness.side_by_side(table, "macro_f1")["whisper-gemma"].to_dict()
+    assert recorded.loc[NOISY.name, "whisper-gemma: change"] < 0
+    monkeypatch.setattr(robustness, "published_records", lambda _: [])
+    assert robustness.recorded("13-robustness", "genders").empty
+    assert robustness.recorded_conditions("13-robustness").empty
 
 
 def test_the_figures_draw_what_there_is_and_say_so_where_there_is_nothing(
