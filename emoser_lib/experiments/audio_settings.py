@@ -323,6 +323,13 @@ class AuditSettings(ProjectorSettings):
     learning_rate: float = Field(gt=0, le=1)
     draws: int = Field(ge=100, le=100_000)
 
+    @model_validator(mode="after")
+    def _every_change_can_be_trained(self) -> Self:
+        trains = [what for what, _, values in single_differences(self.arms_of) if values.get("encoding") == "trained"]
+        if trains and self.layer == "weighted":
+            raise ValueError(f"layer is 'weighted', and an arm of {self.arms_of} trains the encoder: name one layer")
+        return self
+
     def changes(self) -> "dict[str, tuple[Context, AudioSystem]]":
         """The published arm, and with each of its single differences: name -> what the encoder hears, and the system.
 
