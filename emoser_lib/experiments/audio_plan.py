@@ -4,7 +4,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from emoser_lib.experiments.memory import (
     REST,
     Heard,
     Memory,
+    Shape,
     Strict,
     activation_bytes,
     module_activation_bytes,
@@ -244,8 +245,8 @@ def meta_bridge(system: AudioSystem, encoder: MetaEncoder, width: int) -> Joined
         return Joined(system.bridge, layers, encoder.width, width)
 
 
-def heard_by(system: AudioSystem, clips: int, bridge: Joined, encoder: MetaEncoder) -> tuple[int, int, Heard]:
-    """What a language model gets of a batch: tokens that all clips share, those of each clip, and what is heard."""
+def batch_shape(system: AudioSystem, clips: int, bridge: Joined, encoder: MetaEncoder) -> Shape:
+    """What a language model gets of a batch."""
     _, frames = clip_entries(system)
     layers = encoder.layers if system.layer == "weighted" else 1
     values = torch.empty(clips, layers, frames, encoder.width, device="meta")
@@ -254,15 +255,15 @@ def heard_by(system: AudioSystem, clips: int, bridge: Joined, encoder: MetaEncod
     # What comes before the first tag is the same for all clips.
     shared = min(prompt.template.index(tag) for tag in (TAG, AUDIO_TAG) if tag in prompt.template)
     prefix = round(PREFIX * shared / len(prompt.template))
-    return prefix, PREFIX - prefix + (REST if prompt.reads else END), heard
+    return Shape(clips, prefix, PREFIX - prefix + (REST if prompt.reads else END), heard)
 
 
 def _activations(system: AudioSystem, llm: Any, bridge: Joined, encoder: MetaEncoder) -> int:
     clips, (windows, frames) = system.training.batch_size, clip_entries(system)
-    prefix, rest, heard = heard_by(system, clips, bridge, encoder)
-    kept = activation_bytes(llm, clips, prefix, rest, heard)
+    shape = batch_shape(system, clips, bridge, encoder)
+    kept = activation_bytes(llm, shape)
     if system.speech_weight and windows == 1:  # a clip that was cut is not asked what is said in it
-        kept += activation_bytes(llm, clips, 0, ASK + REST, heard, targets=REST)
+        kept += activation_bytes(llm, replace(shape, prefix=0, rest=ASK + REST, targets=REST))
     if system.encoding == "trained":
         kept += _encoder_activations(encoder, clips, frames)
     return kept

@@ -1,6 +1,7 @@
 """What answering one clip costs: floating-point operations, counted on torch's meta device. No numbers, no clock."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,14 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from emoser_lib.experiments.audio_plan import (
     Trained,
+    batch_shape,
     clip_entries,
-    heard_by,
     meta_bridge,
     trained_systems,
 )
 from emoser_lib.experiments.audio_settings import AudioSettings
 from emoser_lib.experiments.audio_training import AudioSystem
-from emoser_lib.experiments.memory import PREFIX, REST, packed_forward
+from emoser_lib.experiments.memory import PREFIX, REST, Shape, packed_forward
 from emoser_lib.experiments.meta_models import MetaEncoder, meta_encoder, meta_model
 from emoser_lib.experiments.profiles import PlannedRun, settings_of
 from emoser_lib.experiments.qwen_plan import PREFIX as QWEN_PREFIX
@@ -60,7 +61,7 @@ def counted(run: Callable[[], object]) -> int:
 
 @cache
 def _reading(llm: str) -> int:
-    return counted(packed_forward(meta_model(llm).requires_grad_(False), 1, 0, PREFIX + REST))
+    return counted(packed_forward(meta_model(llm).requires_grad_(False), Shape(1, 0, PREFIX + REST)))
 
 
 def _audio(trained: Trained, settings: AudioSettings) -> int | None:
@@ -82,8 +83,9 @@ def _hearing(llm: str, hears: str, system: AudioSystem, full: bool) -> int | Non
     ears = encoder_flops(encoder, WINDOW_FRAMES if full else frames)
     if ears is None:
         return None
-    prefix, rest, heard = heard_by(system, 1, bridge, encoder)
-    return windows * (ears + counted(packed_forward(model, 1, 0, prefix + rest, heard)))
+    shape = batch_shape(system, 1, bridge, encoder)
+    alone = replace(shape, prefix=0, rest=shape.prefix + shape.rest)
+    return windows * (ears + counted(packed_forward(model, alone)))
 
 
 def encoder_flops(encoder: MetaEncoder, frames: int) -> int | None:
@@ -111,5 +113,5 @@ def _qwen(checkpoint: str) -> int:
     return (
         counted(lambda: tower(mel))
         + counted(lambda: projector(heard))
-        + counted(packed_forward(language, 1, 0, QWEN_PREFIX + REST + vectors()))
+        + counted(packed_forward(language, Shape(1, 0, QWEN_PREFIX + REST + vectors())))
     )

@@ -106,49 +106,52 @@ def number_bytes(dtype: str) -> int:
     return getattr(torch, dtype).itemsize
 
 
-def activation_bytes(
-    model: "CausalLM",
-    batch_size: int,
-    prefix: int = PREFIX,
-    rest: int = REST,
-    heard: Heard | None = None,
-    targets: int = 1,
-) -> int:
-    """What the forward pass of one packed batch keeps for the backward pass, counted in the graph that autograd makes.
+@dataclass(frozen=True)
+class Shape:
+    """What a packed batch is made of, without numbers.
 
-    Args:
-        model: with an adapter or, with ``heard``, frozen; on any device.
+    Attributes:
         batch_size: clips, or windows of clips.
         prefix: tokens that all clips share; of a frozen model its keys and values are there already.
         rest: tokens of each clip, without its audio.
         heard: its audio, which comes after the rest (where it stands does not matter here); ``None``: text only.
         targets: tokens of each clip that are learnt.
     """
-    forward = packed_forward(model, batch_size, prefix, rest, heard, targets)
-    modules: list[nn.Module] = [model, *([heard.bridge] if heard else [])]
+
+    batch_size: int
+    prefix: int = PREFIX
+    rest: int = REST
+    heard: Heard | None = None
+    targets: int = 1
+
+
+def activation_bytes(model: "CausalLM", shape: Shape) -> int:
+    """What the forward pass of one packed batch keeps for the backward pass, counted in the graph that autograd makes.
+
+    Args:
+        model: with an adapter or, with audio, frozen; on any device.
+        shape: of the batch.
+    """
+    forward = packed_forward(model, shape)
+    modules: list[nn.Module] = [model, *([shape.heard.bridge] if shape.heard else [])]
     with _kept(modules) as sizes:
         forward()
     return sum(sizes.values())
 
 
-def packed_forward(
-    model: "CausalLM",
-    batch_size: int,
-    prefix: int = PREFIX,
-    rest: int = REST,
-    heard: Heard | None = None,
-    targets: int = 1,
-) -> Callable[[], Tensor]:
-    """The forward pass of one packed batch, ready to be run and watched; arguments as `activation_bytes`."""
+def packed_forward(model: "CausalLM", shape: Shape) -> Callable[[], Tensor]:
+    """The forward pass of one packed batch with its loss, ready to be run; arguments as `activation_bytes`."""
+    heard, prefix, targets = shape.heard, shape.prefix, shape.targets
     device = next(model.parameters()).device
     places = heard.places if heard else 0
-    batch = batcher(model)([0] * prefix, [[0] * (rest + places)] * batch_size, [[0] * targets] * batch_size).to(device)
+    clip = [0] * (shape.rest + places)
+    batch = batcher(model)([0] * prefix, [clip] * shape.batch_size, [[0] * targets] * shape.batch_size).to(device)
     model.train(any(parameter.requires_grad for parameter in model.parameters()))  # a frozen one has no dropout
     states, start = _prefix_states(model, prefix), 0
     if isinstance(batch, PackedBatch):
         start = 0 if states is None else prefix
         # The last positions instead of the batch's own: how many a mask holds is not known without numbers.
-        masks, keep = attention_masks(model, batch, start), batch_size * targets
+        masks, keep = attention_masks(model, batch, start), shape.batch_size * targets
         given: dict[str, Any] = {"position_ids": batch.position_ids[:, start:], "past_key_values": states}
     else:
         masks, keep, given = batch.attention_mask, targets, {}
@@ -179,7 +182,7 @@ def adapter_needs(
     Args:
         model: on the meta device; it gets the adapter.
         lora: that one.
-        batch_size, prefix, rest: see `activation_bytes`; what is heard counts as rest.
+        batch_size, prefix, rest: see `Shape`; what is heard counts as rest.
         checkpointing: whether activations are computed twice.
         frozen: bytes of other weights that are there.
     """
@@ -187,7 +190,7 @@ def adapter_needs(
     adapted = quietly_adapted(model, lora)
     trained = [p for p in adapted.parameters() if p.requires_grad]
     held = sum(p.nbytes for p in trained)
-    activations = activation_bytes(adapted, batch_size, prefix, rest)
+    activations = activation_bytes(adapted, Shape(batch_size, prefix, rest))
     if checkpointing:
         layers, width = model.config.num_hidden_layers, model.config.hidden_size
         inputs = layers * (prefix + batch_size * rest) * width * model.dtype.itemsize

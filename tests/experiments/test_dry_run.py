@@ -17,7 +17,7 @@ from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCau
 from emoser_lib import cli
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.dry_run import DryRun, Needs, describe, dry_run
-from emoser_lib.experiments.memory import PREFIX, REST, Heard, Memory, activation_bytes
+from emoser_lib.experiments.memory import PREFIX, REST, Heard, Memory, Shape, activation_bytes
 from emoser_lib.experiments.meta_models import configuration, meta_encoder, meta_model
 from emoser_lib.experiments.profiles import plan
 from emoser_lib.systems.audio_llm import AudioBatch, AudioLLM
@@ -150,7 +150,7 @@ def test_activations_are_those_of_a_real_forward_pass() -> None:
     real = add_lora(LlamaForCausalLM(config), Lora(4, 8))
     with torch.device("meta"):
         unreal = add_lora(LlamaForCausalLM(config), Lora(4, 8))
-    counted = activation_bytes(unreal, 3, prefix=20, rest=10)
+    counted = activation_bytes(unreal, Shape(3, prefix=20, rest=10))
     own = {parameter.untyped_storage().data_ptr() for parameter in real.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -187,7 +187,7 @@ def test_activations_of_a_system_that_hears_are_those_of_a_real_forward_pass(bri
     with torch.device("meta"):
         unreal, joined = made(), Joined(bridge, 1, WIDTH, 16)
     heard = Heard(joined, Frames(torch.empty(CLIPS, 1, FRAMES, WIDTH, device="meta"), lengths), count)
-    counted = activation_bytes(unreal, CLIPS, prefix=20, rest=10, heard=heard)
+    counted = activation_bytes(unreal, Shape(CLIPS, prefix=20, rest=10, heard=heard))
 
     model = AudioLLM(made(), bridge, WIDTH).train()
     prompt = pack_choices([1] * 20, [[AUDIO] * count + [2] * 10] * CLIPS, [[3], [4]])
@@ -212,7 +212,7 @@ def test_a_model_that_takes_no_packed_batch_is_planned_too() -> None:
     with torch.device("meta"):
         model = BloomForCausalLM(BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2))
     with pytest.warns(UserWarning, match="plain right-padded batches"):
-        kept = activation_bytes(add_lora(model, Lora(2, 2)), 2)
+        kept = activation_bytes(add_lora(model, Lora(2, 2)), Shape(2))
     assert kept > 2 * (PREFIX + REST) * 16
 
 

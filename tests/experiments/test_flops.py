@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from emoser_lib.experiments import flops
-from emoser_lib.experiments.memory import packed_forward
+from emoser_lib.experiments.memory import Shape, packed_forward
 from emoser_lib.experiments.meta_models import meta_encoder, meta_model
 from emoser_lib.experiments.profiles import plan
 from emoser_lib.systems.checkpoints import load_llm
@@ -19,7 +19,7 @@ def test_the_meta_model_takes_what_its_matrices_take() -> None:
     of_layers = sum(p.numel() for name, p in model.named_parameters() if "layers" in name and p.ndim == 2)
     attention = 4 * tokens**2 * config.num_attention_heads * config.head_dim * config.num_hidden_layers
     vocabulary = 2 * config.vocab_size * config.hidden_size  # logits of one token
-    counted = flops.counted(packed_forward(model, 1, 0, tokens))
+    counted = flops.counted(packed_forward(model, Shape(1, 0, tokens)))
     assert counted == pytest.approx(2 * of_layers * tokens + attention + vocabulary, rel=0.01)
 
 
@@ -29,10 +29,10 @@ def test_the_real_models_take_what_was_counted_without_numbers() -> None:
     # torch's counter knows no fused attention on CPUs.
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         read, heard = (
-            flops.counted(packed_forward(llm, 1, 0, 40)),
+            flops.counted(packed_forward(llm, Shape(1, 0, 40))),
             flops.counted(lambda: whisper_layers(encoder.model, mel)),
         )
-    assert read == flops.counted(packed_forward(meta_model("emoser/demo-gemma").requires_grad_(False), 1, 0, 40))
+    assert read == flops.counted(packed_forward(meta_model("emoser/demo-gemma").requires_grad_(False), Shape(1, 0, 40)))
     assert heard == flops.encoder_flops(meta_encoder("emoser/demo-whisper"), encoder.frames_of(16_000))
 
 
