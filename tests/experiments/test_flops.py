@@ -47,4 +47,5 @@ def test_every_system_of_a_run_has_its_costs(root: Path) -> None:
     assert window > clip, "thirty seconds cost more than the clip"  # type: ignore[operator]
     emosllm = of("10-emosllm", "small", "speaker")
     assert emosllm["as it is"] > emosllm["without transcription"]  # type: ignore[operator]
+    assert emosllm["as it is"] > 3 * window, "each window of a clip is heard and read"  # type: ignore[operator]
     assert of("07-qwen-audio-lora", "demo", "demo")[""] > 1e8  # type: ignore[operator]

@@ -20,7 +20,7 @@ def demo() -> Corpus:
     return load_corpus("demo")
 
 
-def corpus_of(labels: str, videos: str, **columns: list[str]) -> Corpus:
+def corpus_of(labels: str, videos: str | list[str], **columns: list[str]) -> Corpus:
     """One letter a clip: j for joy, f for fear."""
     ids = [f"c{number}" for number in range(len(labels))]
     named = [{"j": "joy", "f": "fear"}[letter] for letter in labels]
@@ -59,12 +59,16 @@ def test_a_difference_of_groups_is_that_of_the_table_and_its_interval_holds_it(d
 
 def test_metadata_counts_what_is_known_and_nothing_else() -> None:
     corpus = corpus_of(
-        "jjf", "aab", gender=["female", "male", "male"], transcription=["uno dos", "", "tres"], audio=["", "", ""]
+        "jjf",
+        ["a", "a", ""],
+        gender=["female", "male", "male"],
+        transcription=["uno dos", "", "tres"],
+        audio=["", "", ""],
     )
     table = metadata(corpus)
     assert table.to_dict("list") == {
         "gender": ["female", "male", "male"],
-        "clips": [2, 2, 1],
+        "clips": [2, 2, 0],
         "seconds": [0.0, 0.0, 0.0],
         "words": [2, 0, 1],
     }
