@@ -56,7 +56,12 @@ def recorded_changes() -> pd.DataFrame:
         for record in published_records(AUDIT)
         if "changes" in record.metrics
     ]
-    return pd.concat(tables).rename_axis("arm") if tables else pd.DataFrame()
+    if not tables:
+        return pd.DataFrame()
+    table = pd.concat(tables).rename_axis("arm")
+    ends = ["difference", "low", "high", "p", "run", "corpus"]  # a record's own order is that of the alphabet
+    table = table[["macro_f1", "uar", *(name for name in table if str(name).startswith("recall")), *ends]]
+    return table.sort_index(key=lambda arm: arm != "published", kind="stable")
 
 
 def _findings(record: Record) -> list[dict[str, object]]:

@@ -184,3 +184,14 @@ def test_the_recorded_noise_names_runs_with_several_folds_only() -> None:
     assert "08-whisper-gemma, speaker" in table.index
     assert (table["folds"] > 1).all()
     assert (table["best of 25"] > table["best of 4"]).all()
+
+
+def test_the_recorded_audit_has_what_the_command_counts() -> None:
+    found = audit_records.recorded_findings()
+    share = found.loc["test clips whose video is in training, share"]
+    assert share["value"] * share["n"] == pytest.approx(395)
+    assert found.loc["macro-F1 of the rule without a model", "value"] > claims().value["thau-table3-qwen-r256"]
+    assert found.loc["seen less unseen", "low"] < found.loc["seen less unseen", "value"]
+    changes = audit_records.recorded_changes()
+    assert changes.index[0] == "published"
+    assert changes["difference"].to_numpy() == pytest.approx(changes["macro_f1"] - changes["macro_f1"].iloc[0])
