@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from emoser_lib.doctor import find_browser
 
-pytestmark = [pytest.mark.needs_browser, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -53,7 +53,7 @@ LOOK = """() => {
     sounds: inArticle('audio').length,
     cards: inArticle('.emoser-run-card .emoser-profile').map((p) => p.textContent.trim()),
     unexplained: inArticle('.cell')
-      .filter((c) => c.querySelector('.cell_output :is(img, svg, table)'))
+      .filter((c) => c.querySelector('.cell_output :is(img, table, svg:not(button *))'))
       .filter((c) => !c.nextElementSibling?.matches('.emoser-provenance'))
       .map((c) => c.textContent.trim().slice(0, 100)),
     provenance: inArticle('.emoser-provenance').map((p) =>

@@ -112,6 +112,11 @@ def test_parameters_do_not_hide_what_a_variable_is() -> None:
     assert "api-corpora.html#emoser_lib.corpora.Corpus.training" in links
 
 
+def test_a_method_stands_for_its_class() -> None:
+    (links,) = lines(cell("from emoser_lib.systems import Clips\nClips.from_corpus(0, [])", TABLE))
+    assert links[2:] == ["api-systems.html#emoser_lib.systems.Clips.from_corpus"]
+
+
 def entry(pages: Mapping[Any, bytes], layer: str, directive: str) -> str:
     text = next(content.decode() for path, content in pages.items() if path.name == f"api-{layer}.md")
     return text.split(f".. {directive}\n", 1)[1].split("```")[0]
