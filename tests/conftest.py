@@ -2,10 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from emoser_lib.doctor import find_browser
+
+if TYPE_CHECKING:
+    from emoser_lib.systems.checkpoints import LLM
+    from emoser_lib.systems.encoders import Encoder
 
 ROOT = Path(__file__).parent.parent
 """The repository."""
@@ -39,3 +44,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+# transformers takes seconds to import, and most tests need none of it.
+
+
+@pytest.fixture(scope="module")
+def llm() -> "LLM":
+    """The demo's language model. One a file: a test may leave an adapter's traces in it."""
+    from emoser_lib.systems.checkpoints import load_llm
+
+    return load_llm("emoser/demo-gemma")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> "Encoder":
+    """The demo's Whisper."""
+    from emoser_lib.systems.encoders import load_encoder
+
+    return load_encoder("emoser/demo-whisper")

@@ -65,6 +65,11 @@ class AudioSettings(Settings):
         return self
 
     @property
+    def hears(self) -> "Context":
+        """What the encoder hears besides a clip."""
+        return "clip"
+
+    @property
     def layer_number(self) -> int | str:
         """The layer as `AudioSystem` takes it."""
         if self.layer == "last":
@@ -250,6 +255,11 @@ class EmosllmSettings(SubmittedSettings):
         if self.mapper_width % self.mapper_heads or self.mapper_width % 2:
             raise ValueError(f"mapper_width is {self.mapper_width}: an even multiple of mapper_heads is needed")
         return self
+
+    @property
+    def hears(self) -> "Context":
+        """As told."""
+        return self.context
 
     def system(self, queries: int | None = None, transcript: bool | None = None, **own: Any) -> "AudioSystem":
         """The system that the parameters declare.

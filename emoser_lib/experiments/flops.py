@@ -65,14 +65,13 @@ def _reading(llm: str) -> int:
 
 
 def _audio(trained: Trained, settings: AudioSettings) -> int | None:
-    full = getattr(settings, "hears", getattr(settings, "context", "clip")) == "window"
     plain = AudioSystem(
         prompt=trained.system.prompt,
         layer=trained.system.layer,
         bridge=trained.system.bridge,
         window_seconds=trained.system.window_seconds,
     )
-    return _hearing(settings.llm, trained.encoder, plain, full)
+    return _hearing(settings.llm, trained.encoder, plain, settings.hears == "window")
 
 
 @cache  # systems of a run mostly differ in their training

@@ -1,5 +1,6 @@
 """The audit's tables: what leaks, what an interval and a test are worth, what choosing adds, what the arms change."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -7,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
-from emoser_lib.errors import DataError
 from emoser_lib.experiments import Fold, paired_bootstrap, predict_by_folds
 from emoser_lib.experiments.cells import Cell
 from emoser_lib.experiments.simulations import (
@@ -19,11 +19,11 @@ from emoser_lib.experiments.simulations import (
 )
 from emoser_lib.reporting.audio_systems import epochs_table
 from emoser_lib.reporting.groups import TAILS, by_group, group_difference
-from emoser_lib.reporting.leakage import Leakage, video_majority
+from emoser_lib.reporting.leakage import Leakage, majority, video_majority
 from emoser_lib.reporting.scores import gold_for, score_on, shares_video
 from emoser_lib.reporting.tables import paper_intervals
 from emoser_lib.systems import Clips, baseline
-from emoser_lib.systems.metadata import METADATA, predict_from_metadata
+from emoser_lib.systems.metadata import known_metadata, predict_from_metadata
 
 C_GRID = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Of the SVM whose grid stands for the papers' (our choice): around scikit-learn's default of 1."""
@@ -69,16 +69,15 @@ def without_the_clip(corpus: Corpus, cut: Fold, seed: int = 0) -> dict[str, pd.S
 
     What the corpus does not know of its clips is left out.
     """
-    made = {}
-    for known in METADATA:
-        try:
-            made[known] = predict_from_metadata(corpus, known, cut.train, cut.validation, seed)
-        except DataError:  # the corpus says nothing of it
-            continue
-    made["video, by the rule"] = video_majority(corpus, cut.train, cut.validation)
-    most = corpus.training().set_index("id")["label"].loc[list(cut.train)].mode()[0]
-    made["majority"] = pd.Series(most, index=made["video, by the rule"].index)
-    return made
+    made = {
+        known: predict_from_metadata(corpus, known, cut.train, cut.validation, seed) for known in known_metadata(corpus)
+    }
+    labels = corpus.training().set_index("id")["label"].loc[list(cut.train)]
+    most = majority(list(labels), Counter(labels), corpus.labels)
+    return made | {
+        "video, by the rule": video_majority(corpus, cut.train, cut.validation),
+        "majority": pd.Series(most, index=pd.Index(cut.validation, name="id")),
+    }
 
 
 def duplicates(corpus: Corpus) -> pd.DataFrame:

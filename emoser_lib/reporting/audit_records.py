@@ -44,7 +44,7 @@ def recorded_noise(draws: int = 2000, seed: int = 0) -> pd.DataFrame:
 
 
 def recorded_findings() -> pd.DataFrame:
-    """The main findings of the recorded audits, one a row: what, its value and, where it has one, its interval."""
+    """The main findings of the recorded audits, one a row: value, and interval and clips where it has them."""
     rows = [found for record in published_records(AUDIT) for found in _findings(record)]
     return pd.DataFrame(rows).set_index("finding") if rows else pd.DataFrame()
 
@@ -65,24 +65,27 @@ def recorded_changes() -> pd.DataFrame:
 
 
 def _findings(record: Record) -> list[dict[str, object]]:
-    told, asked = record.metrics, record.parameters
-    system, test = asked["system"], told["leakage"]["test"]
+    told = record.metrics
+    system, test = record.parameters["system"], told["leakage"]["test"]
+    whole = {"n": test["clips"]}
     told_of = {
-        "test clips whose video is in training, share": test["clips_sharing_video"] / test["clips"],
-        "macro-F1 of the rule without a model": told["rule"],
+        "test clips whose video is in training, share": {
+            "value": test["clips_sharing_video"] / test["clips"],
+            **whole,
+        },
+        "macro-F1 of the rule without a model": {"value": told["rule"], **whole},
         f"{system}, macro-F1": told["without_the_clip"][system],
         "gender, clips of the video and length, macro-F1": told["without_the_clip"]["all three"],
         f"{system}, seen videos, standardised accuracy": told["seen"]["seen"],
         f"{system}, unseen videos, standardised accuracy": told["seen"]["unseen"],
         "seen less unseen": told["seen_difference"],
         **{f"{system}, {gender}, standardised accuracy": of for gender, of in told["by_gender"].items()},
-        "best mean of five C, less that chosen on the other folds": told["chosen"]["difference"],
+        "best mean of five C, less that chosen on the other folds": {"value": told["chosen"]["difference"]},
     }
-    return [{"finding": what, **_value(of), "run": record.run, "n": told["n_test"]} for what, of in told_of.items()]
+    return [{"finding": what, **_value(of), "run": record.run} for what, of in told_of.items()]
 
 
-def _value(of: float | dict[str, float]) -> dict[str, float]:
-    if not isinstance(of, dict):
-        return {"value": of}
-    name = next(name for name in ("standardised", "difference", "macro_f1") if name in of)
-    return {"value": of[name], "low": of["low"], "high": of["high"]}
+def _value(of: dict[str, float]) -> dict[str, float | None]:
+    """What a finding is worth, its interval and the number of its clips, of whatever table it is from."""
+    name = next(name for name in ("value", "standardised", "difference", "macro_f1") if name in of)
+    return {"value": of[name], "low": of.get("low"), "high": of.get("high"), "clips": of.get("clips", of.get("n"))}

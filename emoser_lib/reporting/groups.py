@@ -95,7 +95,7 @@ def group_difference(
     """
     _, share, everyone = _whole(corpus, predicted)
     both = list(_groups(corpus, predicted, groups, by))
-    if len(both) != len(("first", "second")) or any(group.counts.shape[1] < 2 for group in both):
+    if len(both) != 2 or any(group.counts.shape[1] < 2 for group in both):
         names = ", ".join(group.name for group in both) or "none"
         raise UsageError(f"a difference is that of two groups of two clips or more: here are {names}.")
     rng = np.random.default_rng(seed)
@@ -114,8 +114,8 @@ def _whole(corpus: Corpus, predicted: pd.Series) -> tuple[pd.Series, Floats, Flo
 
 
 def _groups(corpus: Corpus, predicted: pd.Series, groups: str | pd.Series, by: str) -> Iterator[_Group]:
-    for column in (groups, by):
-        if isinstance(column, str) and column not in COLUMNS and not (column == "" and column is by):
+    for column in ([groups] if isinstance(groups, str) else []) + ([by] if by else []):
+        if column not in COLUMNS:
             raise UsageError(f"clips are not grouped by '{column}': choose one of {', '.join(COLUMNS)}.")
     frame = corpus.frame.set_index("id").loc[predicted.index]
     named = frame[groups] if isinstance(groups, str) else groups[predicted.index]

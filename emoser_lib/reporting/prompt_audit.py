@@ -25,12 +25,7 @@ def offered_words(
     The model is asked which of the offered words is the likeliest. A word that is no label then counts as the
     corpus's first label (neutral: seed 1, section 3.2), or only the labels' words compete.
 
-    Args:
-        llm: the model.
-        corpus: gives gold labels and the label set.
-        clips: rows of its frame.
-        names: of prompts.
-        chat: see `prompts.chat_of`.
+    Args: as `text_systems.prompt_variants`.
 
     Returns:
         One row a prompt: words offered, those that are no labels, share of the clips that get one of these, macro-F1

@@ -10,7 +10,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from emoser_lib.corpora import Corpus, clip_seconds
-from emoser_lib.errors import DataError
 
 METADATA: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -53,6 +52,17 @@ def metadata_forest(columns: Sequence[str], random_state: int = 0) -> Pipeline:
     )
 
 
+def known_metadata(corpus: Corpus) -> tuple[str, ...]:
+    """Which of `METADATA` the corpus knows of at least one training clip.
+
+    >>> from emoser_lib.corpora import load_corpus
+    >>> known_metadata(load_corpus("demo"))
+    ('gender', 'clips of the video', 'length', 'all three')
+    """
+    table = metadata(corpus).loc[corpus.training()["id"]]
+    return tuple(name for name, columns in METADATA.items() if not table[list(columns)].isin(["", 0]).all(axis=None))
+
+
 def predict_from_metadata(
     corpus: Corpus, known: str, train: Sequence[str], held_out: Sequence[str], random_state: int = 0
 ) -> pd.Series:
@@ -60,12 +70,9 @@ def predict_from_metadata(
 
     Args:
         corpus: has the clips.
-        known: one of `METADATA`.
+        known: one of `known_metadata`.
         train, held_out: ids.
         random_state: of the forest.
-
-    Raises:
-        DataError: the corpus knows it of no training clip, so there is nothing to tell labels by.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> demo = load_corpus("demo")
@@ -74,9 +81,6 @@ def predict_from_metadata(
     True
     """
     table = metadata(corpus)[list(METADATA[known])]
-    learnt = table.loc[list(train)]
-    if (learnt.isin(["", 0])).all(axis=None):
-        raise DataError(f"corpus '{corpus.name}' does not know the {known} of its clips: leave it out.")
     labels = corpus.training().set_index("id")["label"].loc[list(train)]
-    forest = metadata_forest(METADATA[known], random_state).fit(learnt, labels)
+    forest = metadata_forest(METADATA[known], random_state).fit(table.loc[list(train)], labels)
     return pd.Series(forest.predict(table.loc[list(held_out)]), index=pd.Index(held_out, name="id"), name="predicted")

@@ -30,7 +30,7 @@ from emoser_lib.experiments.training import fewer_clips
 from emoser_lib.systems.arms import ARMS, DIFFERENCES, arm_values, arms_table
 from emoser_lib.systems.audio_llm import Loss
 from emoser_lib.systems.bridges import Linear, Queries
-from emoser_lib.systems.checkpoints import LLM, load_llm
+from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.encoders import Encoder, load_encoder
 from emoser_lib.systems.fitting import Training
 from emoser_lib.systems.lora import Lora
@@ -46,16 +46,6 @@ def shorter(cut: Fold, clips: int = 12, held: int = 6) -> Fold:
 CUT = shorter(folds(DEMO)[0])
 QUICK = AudioSystem(bridge=Linear(stack=4), training=Training(epochs=1, batch_size=4, learning_rate=1e-2))
 MAPPER = Queries(queries=4, layers=1, heads=2, width=32, mlp=32, dropout=0.0)
-
-
-@pytest.fixture(scope="module")
-def llm() -> LLM:
-    return load_llm("emoser/demo-gemma")
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder("emoser/demo-whisper")
 
 
 @pytest.fixture(autouse=True)

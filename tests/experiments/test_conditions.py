@@ -17,8 +17,8 @@ from emoser_lib.experiments.parameters import parameters_of
 from emoser_lib.experiments.training import fewer_clips
 from emoser_lib.systems import Clips, baseline
 from emoser_lib.systems.bridges import Linear
-from emoser_lib.systems.checkpoints import LLM, load_llm
-from emoser_lib.systems.encoders import Encoder, load_encoder
+from emoser_lib.systems.checkpoints import LLM
+from emoser_lib.systems.encoders import Encoder
 from emoser_lib.systems.fitting import Training
 
 DEMO = load_corpus("demo")
@@ -32,16 +32,6 @@ CONDITIONS = [Condition(snr_db=0), Condition(words_deleted=0.9), Condition(secon
 @pytest.fixture(scope="module")
 def fitted() -> Baselines:
     return Baselines.fit(NAMES, DEMO, CUT)
-
-
-@pytest.fixture(scope="module")
-def llm() -> LLM:
-    return load_llm("emoser/demo-gemma")
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder("emoser/demo-whisper")
 
 
 @pytest.fixture(autouse=True)

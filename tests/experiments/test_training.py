@@ -17,18 +17,13 @@ from emoser_lib.corpora import load_corpus
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import evaluation_folds, folds
 from emoser_lib.experiments.training import TextSystem, fewer_clips, train_cell, untrained
-from emoser_lib.systems.checkpoints import LLM, load_llm
+from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.fitting import Training
 from emoser_lib.systems.lora import Lora
 
 DEMO = load_corpus("demo")
 CUT = fewer_clips(DEMO, folds(DEMO)[0], 40)
 QUICK = TextSystem(lora=Lora(4, 8), training=Training(epochs=2, learning_rate=3e-3))
-
-
-@pytest.fixture(scope="module")
-def llm() -> LLM:
-    return load_llm("emoser/demo-gemma")
 
 
 def test_a_finished_cell_is_read_not_trained_again(llm: LLM, tmp_path: Path) -> None:
@@ -118,7 +113,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_training as t
-llm = t.load_llm("emoser/demo-gemma")
+from emoser_lib.systems.checkpoints import load_llm
+llm = load_llm("emoser/demo-gemma")
 slow = t.replace(t.QUICK, training=t.replace(t.QUICK.training, epochs=8))
 for cut in t.folds(t.DEMO)[:2]:
     cell = t.train_cell(llm, slow, t.DEMO, t.fewer_clips(t.DEMO, cut, 60), Path(sys.argv[2]))

@@ -1,5 +1,7 @@
 """The audit's tables, on corpora small enough to count by hand and on the demo."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,16 +78,22 @@ def test_metadata_counts_what_is_known_and_nothing_else() -> None:
 
 def test_what_the_corpus_does_not_know_is_no_system(demo: Corpus) -> None:
     blind = corpus_of("jf" * 10, "ab" * 10)
-    with pytest.raises(DataError, match="does not know the gender of its clips: leave it out"):
-        predict_from_metadata(blind, "gender", list(blind.frame["id"][:10]), list(blind.frame["id"][10:]))
     made = audit.without_the_clip(blind, Fold(0, tuple(blind.frame["id"][:10]), tuple(blind.frame["id"][10:])))
-    assert "gender" not in made
-    assert "clips of the video" in made
-    assert set(audit.without_the_clip(demo, evaluation_folds(demo, "test")[0])) == {
+    assert list(made) == ["clips of the video", "all three", "video, by the rule", "majority"]
+    assert set(made["majority"]) == {"joy"}  # as many of each: the first label
+    assert list(audit.without_the_clip(demo, evaluation_folds(demo, "test")[0])) == [
         *METADATA,
         "video, by the rule",
         "majority",
-    }
+    ]
+
+
+def test_a_damaged_clip_is_an_error_and_not_an_unknown_length(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    corpus = corpus_of("jf" * 2, "abab", audio=[str(broken)] * 4)
+    with pytest.raises(DataError, match="cannot be read as audio"):
+        audit.without_the_clip(corpus, Fold(0, ("c0", "c1"), ("c2", "c3")))
 
 
 def test_a_label_that_hangs_on_the_length_is_found_by_length_and_not_by_gender() -> None:
@@ -189,7 +197,8 @@ def test_the_recorded_noise_names_runs_with_several_folds_only() -> None:
 def test_the_recorded_audit_has_what_the_command_counts() -> None:
     found = audit_records.recorded_findings()
     share = found.loc["test clips whose video is in training, share"]
-    assert share["value"] * share["n"] == pytest.approx(395)
+    assert share["value"] * share["clips"] == pytest.approx(395)
+    assert found.loc["text-svm, seen videos, standardised accuracy", "clips"] == 395
     assert found.loc["macro-F1 of the rule without a model", "value"] > claims().value["thau-table3-qwen-r256"]
     assert found.loc["seen less unseen", "low"] < found.loc["seen less unseen", "value"]
     changes = audit_records.recorded_changes()

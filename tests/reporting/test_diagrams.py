@@ -9,8 +9,8 @@ from emoser_lib.experiments.audio_training import AudioSystem
 from emoser_lib.reporting import figures
 from emoser_lib.reporting.diagrams import Arrow, Box, Shapes, linear_diagram, measure, times
 from emoser_lib.systems.bridges import Linear
-from emoser_lib.systems.checkpoints import LLM, load_llm
-from emoser_lib.systems.encoders import Encoder, load_encoder
+from emoser_lib.systems.checkpoints import LLM
+from emoser_lib.systems.encoders import Encoder
 
 DEMO = load_corpus("demo")
 CLIP = DEMO.training()["id"].iloc[0]
@@ -22,16 +22,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMOSER_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="module")
-def llm() -> LLM:
-    return load_llm("emoser/demo-gemma")
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder("emoser/demo-whisper")
 
 
 @pytest.fixture(scope="module")

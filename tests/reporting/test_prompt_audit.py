@@ -4,12 +4,7 @@ import pytest
 
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.reporting import prompt_audit
-from emoser_lib.systems.checkpoints import LLM, load_llm
-
-
-@pytest.fixture(scope="module")
-def llm() -> LLM:
-    return load_llm("emoser/demo-gemma")
+from emoser_lib.systems.checkpoints import LLM
 
 
 @pytest.fixture(scope="module")

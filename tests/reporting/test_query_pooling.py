@@ -14,7 +14,7 @@ from emoser_lib.experiments.audio_training import hear, train_audio_cell
 from emoser_lib.experiments.folds import Fold
 from emoser_lib.experiments.parameters import parameters_of
 from emoser_lib.reporting import diagrams, figures, query_pooling
-from emoser_lib.systems.checkpoints import LLM, load_llm
+from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.encoders import Encoder, load_encoder
 
 
@@ -56,11 +56,6 @@ def wavlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo() -> Corpus:
     return load_corpus("demo")
-
-
-@pytest.fixture(scope="module")
-def llm() -> LLM:
-    return load_llm("emoser/demo-gemma")
 
 
 @pytest.fixture(scope="module")
