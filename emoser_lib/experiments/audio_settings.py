@@ -177,6 +177,21 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
     learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
     weights: list[Weights]
     """Loss weights that are compared; none named: none are."""
+    normalised_by: Literal["", "speaker"] = ""
+    """Whose frames are brought to mean 0 and standard deviation 1. Records that are older than it do not name it."""
+
+    def load(self) -> Corpus:
+        """The corpus that the parameters name.
+
+        Raises:
+            DataError: frames are to be normalised by speaker, and a clip has none.
+        """
+        from emoser_lib.experiments.speakers import check_speakers
+
+        corpus = super().load()
+        if self.normalised_by:
+            check_speakers(corpus)
+        return corpus
 
     def system(self, batch_size: int | None = None, learning_rate: float | None = None, **own: Any) -> "AudioSystem":
         """The system that the parameters declare; by default with the first batch size and learning rate.
@@ -197,6 +212,12 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
         cells = len(self.batch_sizes) * len(self.learning_rates)
         if not self.folds and cells > 1:
             raise ValueError(f"which of {cells} cells is the best is found on folds: name at least one fold")
+        return self
+
+    @model_validator(mode="after")
+    def _normalised_frames_stay(self) -> Self:
+        if self.normalised_by and arm_values("whisper-gemma", self.arm)["encoding"] != "cached":
+            raise ValueError(f"normalised_by is set, and the arm '{self.arm}' trains the encoder: leave it empty")
         return self
 
 

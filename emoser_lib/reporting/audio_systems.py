@@ -239,6 +239,7 @@ def recorded_systems(notebook: str) -> pd.DataFrame:
                 "models": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
                 "reads": "yes" if asked["transcript"] else "no",
                 "heard with a clip": HEARD[asked.get("context", "clip")],
+                "frames": "normalised by speaker" if asked.get("normalised_by") else "as they are",
                 "parameters": parts["together"]["parameters"],
                 "trained": parts["together"]["trained"],
                 "epochs": asked["epochs"],

@@ -215,12 +215,14 @@ def _systems(claims: pd.DataFrame) -> pd.Index:
 
 
 def evaluated_on(record: Record) -> str:
-    """Which clips a record's scores are about: "emospeech, test", "elicited_es, 5 folds, speaker"."""
+    """Which clips a record's scores are about: "emospeech, test", "elicited_es, 5 folds, speaker"; and whether other
+    clips of their speakers were heard first."""
     asked = record.parameters
     if "refit" in asked:  # trained systems: the test, or the folds that chose the settings (of adapters the first)
         which = asked["folds"] if "encoder" in asked else asked["folds"][:1]
         named = f"fold {which[0]}" if len(which) == 1 else f"{len(which)} folds"
         how = "test" if asked["refit"] else f"{named}, {asked['scheme']}"
+        how += ", normalised by speaker" if asked.get("normalised_by") else ""
     else:
         how = "test" if asked["evaluate"] == "test" else f"folds, {asked['scheme']}"
     return f"{asked['corpus']}, {how}"
