@@ -27,6 +27,11 @@ def rank_and_alpha(system: TextSystem) -> dict[str, int]:
     return {"rank": system.lora.rank, "alpha": system.lora.alpha}
 
 
+def by_name(system: str) -> dict[str, str]:
+    """What systems that have names of their own differ in."""
+    return {"system": system}
+
+
 def adapter_sizes(llm: LLM, ranks: Iterable[int]) -> pd.DataFrame:
     """Trained parameters by rank, as peft counts them, for both sets of target matrices.
 
@@ -97,6 +102,16 @@ def learning_curves(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.D
         for epoch in range(len(cell.epochs))
     ]
     return pd.DataFrame(rows)
+
+
+def epoch_means(curves: pd.DataFrame) -> pd.DataFrame:
+    """Mean macro-F1 over the folds after each epoch: one row a named system, one column an epoch.
+
+    Args:
+        curves: from `learning_curves`, with `by_name`.
+    """
+    means = curves.pivot_table(index="system", columns="epoch", values="macro_f1", sort=False)
+    return means.rename(columns=lambda epoch: f"epoch {epoch}").rename_axis(columns=None)
 
 
 def losses(grid: Grid, by: By = rank_and_alpha, window: int = 8) -> pd.DataFrame:
@@ -170,6 +185,15 @@ def recorded_labels(notebook: str, folds: bool = False) -> pd.DataFrame:
     ]
     tables.sort(key=lambda table: -table["n"].sum())
     return pd.concat(tables)[["run", "precision", "recall", "f1", "n"]] if tables else pd.DataFrame()
+
+
+def recorded_epochs(notebook: str) -> pd.DataFrame:
+    """`epoch_means` of a chapter's committed records, and which run each row is of."""
+    tables = [
+        pd.DataFrame.from_dict(record.metrics["by_epoch"], orient="index").assign(run=record.run)
+        for record in published_records(notebook)
+    ]
+    return pd.concat(tables).rename_axis("system") if tables else pd.DataFrame()
 
 
 def packed_mask(examples: Examples, clips: int) -> np.ndarray:

@@ -67,6 +67,18 @@ def test_learning_curves_have_each_epoch_of_each_fold() -> None:
     assert len(adapters.losses(GRID)) == 2 * 2 * 2
 
 
+def test_after_each_epoch_systems_with_names_have_their_mean_over_the_folds() -> None:
+    first, second = GRID.values()
+    curves = adapters.learning_curves(DEMO, {"zeta": first, "alpha": second}, adapters.by_name)
+    table = adapters.epoch_means(curves)
+    assert list(table.index) == ["zeta", "alpha"], "in their order"
+    assert list(table.columns) == ["epoch 1", "epoch 2"]
+    gold = DEMO.training().set_index("id")["label"]
+    each = [score(gold[list(c.ids)], c.predicted(0), LABELS).macro_f1 for c in first]
+    assert table.loc["zeta", "epoch 1"] == pytest.approx(np.mean(each))
+    assert len(figures.adapter_curves(adapters.losses({"zeta": first}, adapters.by_name), curves).axes[1].lines) >= 2
+
+
 def test_the_surest_errors_are_errors() -> None:
     table = adapters.surest_errors(DEMO, GOOD[0], 5)
     assert (table["gold"] != table["predicted"]).all()
