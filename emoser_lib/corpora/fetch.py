@@ -10,10 +10,10 @@ from pathlib import Path
 import filelock
 import pooch
 import requests
-from pydantic import BaseModel, ConfigDict
 
 from emoser_lib.corpora.loaders import CHALLENGE_TEST, CHALLENGE_TRAIN, PUBLIC_TABLE, SOURCES, VIDEO_KEYS, data_home
 from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.values import Value
 
 TRIES = 4
 """Requests for one file before giving up; what has arrived is kept for the next call."""
@@ -140,10 +140,8 @@ class Status(StrEnum):
     PRESENT = "present"
 
 
-class FetchedFile(BaseModel):
+class FetchedFile(Value):
     """A file that is there with the right checksum."""
-
-    model_config = ConfigDict(frozen=True)
 
     path: Path
     url: str
@@ -151,10 +149,8 @@ class FetchedFile(BaseModel):
     status: Status
 
 
-class FetchResult(BaseModel):
+class FetchResult(Value):
     """What a fetch did, and what is left to do by hand."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     licence: str

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from emoser_lib.corpora.corpus import LABELS
 from emoser_lib.errors import DataError
+from emoser_lib.values import Value
 
 DEMO_DATA = Path(__file__).parent / "demo_data"
 """Folder of the shipped corpus: metadata.csv, latents.csv, distributions.yaml, audio/."""
@@ -29,11 +30,7 @@ QUALITIES = ("modal", "tense", "breathy")
 Probabilities = dict[str, float]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Videos(_Section):
+class Videos(Value):
     """How clips are grouped in videos."""
 
     sizes: dict[int, float]
@@ -41,14 +38,14 @@ class Videos(_Section):
     median_gap_s: float
 
 
-class Duration(_Section):
+class Duration(Value):
     """Bounds of a clip's length in seconds, of the audio and of its estimate."""
 
     seconds: tuple[float, float]
     estimate: tuple[float, float]
 
 
-class Words(_Section):
+class Words(Value):
     """Sentences (carriers) and cue phrases."""
 
     cue_first: float
@@ -58,14 +55,14 @@ class Words(_Section):
     cue_given_label: dict[str, Probabilities]
 
 
-class Correlation(_Section):
+class Correlation(Value):
     """Correlation of two prosody latents."""
 
     between: tuple[str, str]
     value: float
 
 
-class Prosody(_Section):
+class Prosody(Value):
     """Means by label, a shared covariance, and P(voice quality | label)."""
 
     means: dict[str, dict[str, float]]
@@ -74,7 +71,7 @@ class Prosody(_Section):
     quality_given_label: dict[str, Probabilities]
 
 
-class Voice(_Section):
+class Voice(Value):
     """One speaker: own pitch in Hz and the lines of an espeak-ng voice file that make the timbre."""
 
     name: str
@@ -84,7 +81,7 @@ class Voice(_Section):
     timbre: list[str]
 
 
-class Distributions(_Section):
+class Distributions(Value):
     """Everything the demo corpus is drawn from.
 
     >>> distributions = load_distributions()

@@ -28,7 +28,6 @@ from emoser_lib.experiments.memory import (
     Heard,
     Memory,
     Shape,
-    Strict,
     activation_bytes,
     module_activation_bytes,
     number_bytes,
@@ -41,6 +40,7 @@ from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Joined, places
 from emoser_lib.systems.encoders import HOP, Frames
 from emoser_lib.systems.prompts import AUDIO_TAG, TAG
+from emoser_lib.values import Value
 
 CLIP_SECONDS = 9.2
 """Mean length of EmoSPeech's clips."""
@@ -52,7 +52,7 @@ END, ASK = 8, 16
 """Tokens of a template's end, and of the auxiliary task's question (our guess)."""
 
 
-class Recordings(Strict):
+class Recordings(Value):
     """What an encoder makes of a corpus, once.
 
     Attributes:
@@ -71,7 +71,7 @@ class Recordings(Strict):
         return None if self.clips is None else self.clips * self.clip_bytes
 
 
-class EncoderNeeds(Strict):
+class EncoderNeeds(Value):
     """What an audio encoder needs.
 
     Attributes:
@@ -91,7 +91,7 @@ class EncoderNeeds(Strict):
     recordings: Recordings
 
 
-class SystemNeeds(Strict):
+class SystemNeeds(Value):
     """What one system of a run needs.
 
     Attributes:

@@ -13,18 +13,19 @@ from typing import Any
 import filelock
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from emoser_lib.corpora import cache_home
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.records import commit, now, write_whole
 from emoser_lib.systems.code_identity import without_comments
 from emoser_lib.systems.fitting import Trained
+from emoser_lib.values import Value
 
 PACKAGES = ("torch", "transformers", "peft")
 
 
-class Cell(BaseModel):
+class Cell(Value):
     """One finished training: what it said about the clips held out, after each epoch.
 
     Attributes:
@@ -38,8 +39,6 @@ class Cell(BaseModel):
         seconds: of the last go.
         threads, commit, date: how and when.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     ids: tuple[str, ...]

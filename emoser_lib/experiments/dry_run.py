@@ -19,7 +19,7 @@ from emoser_lib.experiments.audio_plan import (
     trained_systems,
 )
 from emoser_lib.experiments.audio_settings import AudioSettings
-from emoser_lib.experiments.memory import Adapter, Memory, Strict, adapter_needs, number_bytes
+from emoser_lib.experiments.memory import Adapter, Memory, adapter_needs, number_bytes
 from emoser_lib.experiments.meta_models import meta_encoder, meta_model
 from emoser_lib.experiments.profiles import PlannedRun, settings_of
 from emoser_lib.experiments.qwen_plan import qwen_needs
@@ -28,6 +28,7 @@ from emoser_lib.experiments.records import ROOT
 from emoser_lib.systems.catalogue import Kind
 from emoser_lib.systems.checkpoints import CHECKPOINTS, DTYPES, gate_sentence, local_checkpoint
 from emoser_lib.systems.lora import Lora
+from emoser_lib.values import Value
 
 STATED = {("openai/whisper-large-v3", "google/gemma-2b"): "thau-whisper-gemma-parameters"}
 """Encoder and language model -> the claim that says how many parameters they have together, in billions."""
@@ -43,7 +44,7 @@ GATE = {
 Access = Literal["here", "open", "by hand", "accepted", "refused", "unknown"]
 
 
-class Needs(Strict):
+class Needs(Value):
     """What one run needs. ``None`` and 0 where it needs no checkpoint.
 
     Attributes:
@@ -93,7 +94,7 @@ class Needs(Strict):
         return own | {encoder.checkpoint: encoder.download_bytes for encoder in self.encoders}
 
 
-class DryRun(Strict):
+class DryRun(Value):
     """What the runs of a profile need, one by one and together.
 
     Attributes:

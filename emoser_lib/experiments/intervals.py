@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.experiments.scoring import METRICS, Floats, Labelled, encode, in_order_of
+from emoser_lib.values import Value
 
 METHODS = ("percentile", "bca")
 
@@ -18,7 +18,7 @@ BATCH = 250
 """Resamples held at a time: 250 of 3,000 clips are 6 MB. A constant, so that a seed always means the same."""
 
 
-class Interval(BaseModel):
+class Interval(Value):
     """An estimate with its bootstrap interval.
 
     Attributes:
@@ -32,8 +32,6 @@ class Interval(BaseModel):
         resamples: number of resamples.
         seed: seed of the resampling.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     metric: str
     estimate: float
@@ -58,10 +56,8 @@ class Difference(Interval):
     p: float
 
 
-class Randomisation(BaseModel):
+class Randomisation(Value):
     """Result of `approximate_randomisation`: the difference first - second and its two-sided p-value."""
-
-    model_config = ConfigDict(frozen=True)
 
     metric: str
     estimate: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import computed_field
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
@@ -17,6 +17,7 @@ from emoser_lib.systems.encoders import Frames
 from emoser_lib.systems.label_logits import attention_masks, batcher
 from emoser_lib.systems.lora import Lora, add_lora
 from emoser_lib.systems.packing import PackedBatch
+from emoser_lib.values import Value
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -32,13 +33,7 @@ ADAM = 2
 """Numbers the optimiser keeps for each trained parameter."""
 
 
-class Strict(BaseModel):
-    """Base of what a dry run tells."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Memory(Strict):
+class Memory(Value):
     """Bytes in the memory of the device during a training. Not counted: the library's own, buffers for products, and
     memory that lies between tensors; a tenth on top is a fair guess.
 
@@ -66,7 +61,7 @@ class Memory(Strict):
         return self.weights + self.trained + self.gradients + self.optimiser + self.activations
 
 
-class Adapter(Strict):
+class Adapter(Value):
     """What one rank of a grid needs.
 
     Attributes:

@@ -6,10 +6,10 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from emoser_lib.errors import UsageError, did_you_mean
+from emoser_lib.values import Value
 
 Labelled = Sequence[str] | npt.NDArray[np.object_] | pd.Series
 """Labels in the clips' order, or a Series indexed by clip id."""
@@ -17,10 +17,8 @@ Labelled = Sequence[str] | npt.NDArray[np.object_] | pd.Series
 Floats = npt.NDArray[np.float64]
 
 
-class LabelScore(BaseModel):
+class LabelScore(Value):
     """Scores of one label; ``n`` is its number of clips in gold."""
-
-    model_config = ConfigDict(frozen=True)
 
     precision: float
     recall: float
@@ -28,7 +26,7 @@ class LabelScore(BaseModel):
     n: int
 
 
-class Score(BaseModel):
+class Score(Value):
     """What a set of predictions is worth. All values but counts are in 0 … 1.
 
     Attributes:
@@ -40,8 +38,6 @@ class Score(BaseModel):
         confusion: counts [gold, predicted] in the order of ``labels``.
         n: number of clips.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     macro_f1: float
     accuracy: float

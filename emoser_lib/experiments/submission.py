@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from emoser_lib.corpora.corpus import Corpus
 from emoser_lib.corpora.tables import read_table
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments.intervals import bootstrap_interval, paper_interval
 from emoser_lib.experiments.scoring import score
+from emoser_lib.values import Value
 
 TASKS = ("task_1", "task_2")
 """Task 1: from text alone. Task 2: from text and audio."""
@@ -27,16 +27,14 @@ class Submission:
     task_2: pd.Series | None
 
 
-class LabelF1(BaseModel):
+class LabelF1(Value):
     """F1 of one label and its number of gold clips."""
-
-    model_config = ConfigDict(frozen=True)
 
     f1: float
     n: int
 
 
-class TaskScore(BaseModel):
+class TaskScore(Value):
     """Score of one task with its 95 % intervals ``[low, high]`` of macro-F1.
 
     Attributes:
@@ -45,8 +43,6 @@ class TaskScore(BaseModel):
         ci_bootstrap_clip: percentile bootstrap over clips.
         ci_bootstrap_video: percentile bootstrap over videos; None where a clip's video is unknown or there is only one.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     macro_f1: float
     accuracy: float
@@ -57,10 +53,8 @@ class TaskScore(BaseModel):
     ci_bootstrap_video: list[float] | None
 
 
-class SubmissionScore(BaseModel):
+class SubmissionScore(Value):
     """Scores of both tasks; None: task not taken part in."""
-
-    model_config = ConfigDict(frozen=True)
 
     task_1: TaskScore | None
     task_2: TaskScore | None

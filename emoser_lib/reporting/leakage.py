@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import DataError
@@ -12,15 +11,10 @@ from emoser_lib.experiments import Fold, folds
 from emoser_lib.experiments.folds import N_FOLDS
 from emoser_lib.experiments.scoring import LabelScore
 from emoser_lib.reporting.scores import score_on, shares_video
+from emoser_lib.values import Value
 
 
-class Fixed(BaseModel):
-    """A value that does not change."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class VideoMajority(Fixed):
+class VideoMajority(Value):
     """What the rule without a model scores, see `video_majority`.
 
     Attributes:
@@ -33,7 +27,7 @@ class VideoMajority(Fixed):
     per_class: dict[str, LabelScore]
 
 
-class TestLeakage(Fixed):
+class TestLeakage(Value):
     """The test split.
 
     Attributes:
@@ -49,7 +43,7 @@ class TestLeakage(Fixed):
     video_majority: VideoMajority
 
 
-class FoldLeakage(Fixed):
+class FoldLeakage(Value):
     """One fold.
 
     Attributes:
@@ -61,7 +55,7 @@ class FoldLeakage(Fixed):
     macro_f1: float
 
 
-class Leakage(Fixed):
+class Leakage(Value):
     """Of a corpus, see `leakage`.
 
     Attributes:

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments.profiles import plan
 from emoser_lib.experiments.records import ROOT, Record, published_records
+from emoser_lib.values import Value
 
 Verdict = Literal["reproduced", "consistent", "differs", "needs the paper's hardware or data", "cannot be checked"]
 """Of the paper's number: "reproduced" or "differs". Of a statement's direction: "consistent" or "differs"."""
@@ -21,13 +22,7 @@ NEEDS: Verdict = "needs the paper's hardware or data"
 UNKNOWN: Verdict = "cannot be checked"
 
 
-class Strict(BaseModel):
-    """A value that does not change, of known fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FromRecord(Strict):
+class FromRecord(Value):
     """A number of a record, to be compared with the claim's."""
 
     kind: Literal["record"]
@@ -35,14 +30,14 @@ class FromRecord(Strict):
     at: str
 
 
-class Computed(Strict):
+class Computed(Value):
     """What the function of that name in `ledger_checks` finds."""
 
     kind: Literal["computed"]
     name: str
 
 
-class Direction(Strict):
+class Direction(Value):
     """A statement that one system is better than another, held against two systems of a record.
 
     Attributes:
@@ -59,7 +54,7 @@ class Direction(Strict):
     why: str
 
 
-class Setting(Strict):
+class Setting(Value):
     """A parameter of the profile paper: what was set is no result, but it is run as stated."""
 
     kind: Literal["setting"]
@@ -69,7 +64,7 @@ class Setting(Strict):
     contains: str = ""
 
 
-class Needs(Strict):
+class Needs(Value):
     """The run of the profile paper that would answer it."""
 
     kind: Literal["needs"]
@@ -78,7 +73,7 @@ class Needs(Strict):
     why: str = ""
 
 
-class Nothing(Strict):
+class Nothing(Value):
     """Why it cannot be checked."""
 
     kind: Literal["none"]
@@ -88,7 +83,7 @@ class Nothing(Strict):
 Answer = Annotated[FromRecord | Computed | Direction | Setting | Needs | Nothing, Field(discriminator="kind")]
 
 
-class Claim(Strict):
+class Claim(Value):
     """One claim, as ``book/claims.yaml`` has it; see there."""
 
     id: str
@@ -105,7 +100,7 @@ class Claim(Strict):
     answer: Answer
 
 
-class Finding(Strict):
+class Finding(Value):
     """What there is to hold against a claim.
 
     Attributes:
@@ -130,7 +125,7 @@ class Finding(Strict):
     command: str = ""
 
 
-class Entry(Strict):
+class Entry(Value):
     """A claim and its finding."""
 
     claim: Claim
