@@ -216,3 +216,19 @@ def test_in_the_recorded_runs_who_only_reads_is_at_chance_and_who_hears_is_not()
     chance = 1 / 6
     assert run.loc["text-svm", "UAR low"] < chance + 0.01
     assert run.loc["whisper-gemma", "UAR low"] > run.loc["audio-svm", "UAR high"] > chance
+
+
+def test_in_emosllms_recorded_run_who_only_reads_is_at_chance_and_who_hears_is_not() -> None:
+    run = tables.recorded_scores("10-emosllm")
+    assert set(run["run"]) == {"speaker"} and set(run["evaluated on"]) == {"elicited_es, 5 folds, speaker"}
+    chance = 1 / 6
+    assert run.loc["text only", "UAR low"] < chance + 0.01
+    hears = run.loc[["emosllm", "emosllm, no transcription"]]
+    assert (hears["UAR low"] > run.loc["text only", "UAR high"] + 0.1).all()
+    # What the chapter says of them: no better than the baseline beyond its interval, worse than Whisper-Gemma.
+    assert (hears["UAR"] < run.loc["audio-svm", "UAR high"]).all()
+    whisper = tables.recorded_scores("08-whisper-gemma").query("run == 'speaker'").loc["whisper-gemma"]
+    assert (hears["UAR high"] < whisper["UAR low"]).all()
+    epochs = adapters.recorded_epochs("10-emosllm").drop(columns="run")
+    assert (epochs.loc["emosllm"] < epochs.loc["emosllm, no transcription"]).all()
+    assert (epochs["epoch 4"] > epochs["epoch 3"]).all()
