@@ -186,10 +186,10 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
         Raises:
             DataError: frames are to be normalised by speaker, and a clip has none.
         """
-        from emoser_lib.experiments.speakers import check_speakers
-
         corpus = super().load()
         if self.normalised_by:
+            from emoser_lib.experiments.speakers import check_speakers
+
             check_speakers(corpus)
         return corpus
 

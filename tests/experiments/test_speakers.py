@@ -18,7 +18,7 @@ from emoser_lib.experiments.parameters import parameters_of
 from emoser_lib.experiments.records import ROOT
 from emoser_lib.experiments.training import fewer_clips
 from emoser_lib.reporting import voices
-from emoser_lib.systems import Clips
+from emoser_lib.systems import Clips, speaker_normalisation
 from emoser_lib.systems.bridges import Linear
 from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.encoders import Encoder
@@ -79,6 +79,14 @@ def test_whose_frames_they_are_and_who_else_was_heard_is_part_of_the_identity(en
     others = DEMO.frame.assign(speaker=np.roll(DEMO.frame["speaker"], 1))
     swapped = replace(plain, corpus=replace(DEMO, frame=others))
     assert speakers.normalised(swapped).identity(some, -1) != hearing.identity(some, -1)
+
+
+def test_another_way_to_normalise_is_another_identity(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    hearing = speakers.normalised(heard(encoder, clips=8))
+    some = list(hearing.windows)[:3]
+    before = hearing.identity(some, -1)
+    monkeypatch.setattr(speaker_normalisation, "without_comments", lambda module: f"another {module.__name__}")
+    assert hearing.identity(some, -1) != before
 
 
 def test_a_part_of_the_clips_keeps_what_the_speakers_were_measured_by(encoder: Encoder) -> None:
