@@ -3,8 +3,8 @@
     make bench-hearing            about two hours of two quiet cores
     make bench-hearing ARGS=--quick    a tiny model and few clips: does it all run?
 
-Both start from the same projector and take the same clips in the same order, step by step in turn; their losses are
-held together. What a stopped run has finished is not measured again.
+Both take the same clips in turn, each step from the same projector; their losses and gradients are held together.
+What a stopped run has finished is not measured again.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -45,6 +45,8 @@ from emoser_lib.systems.prompts import AUDIO
 BATCH, RATE = 4, 1e-3
 TOLERANCE = 1e-4
 """By what share of itself the two losses may differ at a step; by how much where it is below 1."""
+GRADIENT = 1e-3
+"""By what share of its norm the two gradients may differ at a step."""
 TARGET = 5.0
 SYSTEM = AudioSystem(
     bridge=Linear(), scaled=False, loss=Loss("none", "clips"), training=Training(batch_size=BATCH, learning_rate=RATE)
@@ -166,8 +168,12 @@ def in_turn(
     ways: dict[str, Callable[[Sequence[int]], Tensor]],
     optimizers: dict[str, torch.optim.Optimizer],
     order: Sequence[Sequence[int]],
+    together: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Each way's seconds and losses, step by step, and the machine's rate before each; the first way is ours.
+
+    Args:
+        together: what is done after each turn to hold the ways together.
 
     Raises:
         DataError: the losses are not the same, so neither is the training.
@@ -185,8 +191,31 @@ def in_turn(
         if any(abs(loss - now[0]) > TOLERANCE * max(1.0, abs(now[0])) for loss in now):
             told = " and ".join(f"{loss:.6f}" for loss in now)
             raise DataError(f"step {number + 1}: the losses are {told}, not the same training.")
+        together()
         print(f"step {number + 1}/{len(order)}: {', '.join(f'{of[-1]:.2f} s' for of in seconds.values())}", flush=True)
     return {"seconds": seconds, "losses": losses, "rates": rates}
+
+
+@dataclass
+class HeldTogether:
+    """The other layer takes our weights after each step.
+
+    Adam's first steps are as long for a gradient of nothing as for a large one, so rounding alone would move two equal
+    trainings apart. From equal weights, loss and gradient say whether a step is the same.
+    """
+
+    mine: nn.Linear
+    other: nn.Linear
+    differences: list[float] = field(default_factory=list)
+
+    def __call__(self) -> None:
+        ours, theirs = self.mine.weight.grad, self.other.weight.grad
+        assert ours is not None and theirs is not None
+        difference = float((ours - theirs).norm() / theirs.norm())
+        if not difference <= GRADIENT:
+            raise DataError(f"the gradients differ by {difference:.1e} of their norm, not the same training.")
+        self.differences.append(difference)
+        self.other.load_state_dict(self.mine.state_dict())
 
 
 def side_by_side(bench: Bench) -> dict[str, Any]:
@@ -199,14 +228,15 @@ def side_by_side(bench: Bench) -> dict[str, Any]:
             "kept": lambda clips: ours(task, clips),
             "released": released.loss,
         }
-        parameters = {"kept": task.model.joined.parameters(), "released": released.projector.parameters()}
-        optimizers = {name: torch.optim.Adam(of, lr=RATE) for name, of in parameters.items()}
+        layers = {"kept": task.model.joined.bridge.linear, "released": released.projector}
+        optimizers = {name: torch.optim.Adam(of.parameters(), lr=RATE) for name, of in layers.items()}
+        together = HeldTogether(layers["kept"], layers["released"])
         order = batches(bench.scale.clips, seed=0)
         gflop = {name: counted(lambda way=way: way(order[0]).backward()) for name, way in ways.items()}
         waveforms = [bench.corpus.waveform(task.learnt.sounds[clip]) for clip in order[0]]
         gflop["encoder"] = counted(lambda: bench.encoder.encode(waveforms))
-        measured = in_turn(ways, optimizers, order)
-    return {"encoding": encoding, "gflop": gflop, **measured}
+        measured = in_turn(ways, optimizers, order, together)
+    return {"encoding": encoding, "gflop": gflop, "gradients": together.differences, **measured}
 
 
 class Whole:
@@ -330,6 +360,7 @@ def result(bench: Bench, found: dict[str, Any]) -> dict[str, Any]:
         "largest_loss_difference": max(
             abs(a - b) for a, b in zip(steps["losses"]["kept"], steps["losses"]["released"], strict=True)
         ),
+        "largest_gradient_difference": max(steps["gradients"]),
         "rows": found["rows"],
         "memory": found["memory"],
         "memory_growth": many[1] / many[0],

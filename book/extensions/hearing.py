@@ -15,13 +15,13 @@ Result = dict[str, Any]
 def machine(found: Result) -> str:
     """One paragraph: what was measured, on what, when."""
     hardware = found["hardware"]
-    difference = found["largest_loss_difference"]
+    loss, gradient = found["largest_loss_difference"], found["largest_gradient_difference"]
     return (
         f"{found['encoder']} and {found['llm']}, joined by one linear layer; {found['clips']} clips "
         f"of {found['corpus']}, batch {found['batch_size']}, fp32. Machine: {hardware['cpu']}, {found['threads']} "
         f"threads, {hardware['memory_gb']} GB; matrix products {found['matmul_gflops']:.0f} GFLOP/s. "
-        f"{found['date'][:10]}, commit {found['commit'] or 'none'}. The two ways' losses differ by {difference:.0e} at "
-        "most."
+        f"{found['date'][:10]}, commit {found['commit'] or 'none'}. At each step the two ways' losses differ by "
+        f"{loss:.0e} at most, their gradients by {gradient:.0e} of the norm."
     )
 
 

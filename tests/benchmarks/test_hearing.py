@@ -16,6 +16,7 @@ def test_it_all_runs_and_both_ways_train_the_same(
     monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
     found = json.loads(hearing.run(quick=True, out=tmp_path / "out").read_text())
     assert found["largest_loss_difference"] <= hearing.TOLERANCE
+    assert 0 < found["largest_gradient_difference"] <= hearing.GRADIENT
     assert found["times_fewer_flops"]["later"] > max(1, found["times_fewer_flops"]["first"])
     plain, stacked, whole = found["rows"]
     assert stacked["positions"] < plain["positions"] < whole["positions"]
@@ -32,3 +33,16 @@ def test_losses_that_differ_end_the_measurement(tmp_path: Path, monkeypatch: pyt
     bench = hearing.Bench(hearing.QUICK, tmp_path)
     with pytest.raises(hearing.DataError, match="not the same training"):
         hearing.side_by_side(bench)
+
+
+def test_a_gradient_that_differs_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss can agree where its gradient does not: this one's is turned round."""
+    real = hearing.ours
+
+    def turned(task: hearing.AudioTask, clips: list[int]) -> hearing.Tensor:
+        loss = real(task, clips)
+        return 2 * loss.detach() - loss
+
+    monkeypatch.setattr(hearing, "ours", turned)
+    with pytest.raises(hearing.DataError, match="gradients differ by 2"):
+        hearing.side_by_side(hearing.Bench(hearing.QUICK, tmp_path))
