@@ -40,7 +40,7 @@ bench: setup ## training steps beside Trainer, TRL and ms-swift, 35 quiet minute
 	@benchmarks/set_up.sh $(PYTHON)
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-bench-hearing: setup ## projector training beside the released way, hours on two quiet cores (ARGS=--quick: does it run?)
+bench-hearing: setup ## projector training beside the released way, an hour on two quiet cores (ARGS=--quick: does it run?)
 	@$(BIN)/python -m benchmarks.hearing $(ARGS)
 
 bench-answering: setup ## Qwen-Audio's labels and LoRA steps beside the usual way, five quiet minutes on two cores (ARGS=--quick: does it run?)

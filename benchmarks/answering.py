@@ -46,7 +46,7 @@ from emoser_lib.systems.checkpoints import find_checkpoint
 from emoser_lib.systems.encoders import Frames
 from emoser_lib.systems.label_logits import label_loss
 from emoser_lib.systems.lora import Lora
-from emoser_lib.systems.packing import PackedBatch, plain_batch
+from emoser_lib.systems.packing import plain_batch
 from emoser_lib.systems.prompts import AUDIO
 from emoser_lib.systems.qwen_audio import QwenAudio, converted
 from emoser_lib.systems.qwen_audio.layout import ConfigurationV1, native_configuration
@@ -252,14 +252,13 @@ def training(bench: Bench, size: int, home: Path) -> dict[str, Any]:
         }
         draw = np.random.default_rng(0)
         order = [draw.choice(len(bench.ids), size, replace=False).tolist() for _ in range(bench.scale.steps)]
-        packed = [isinstance(tasks["ours"].batch(clips).prompt, PackedBatch) for clips in order]
         gflop = {
             name: median(counted(lambda w=way, c=clips: w(c).backward()) for clips in order[:3])
             for name, way in ways.items()
         }
         for optimizer in optimizers.values():
             optimizer.zero_grad()
-        return {"packed": packed, "gflop": gflop, **in_turn(ways, optimizers, order)}
+        return {"gflop": gflop, **in_turn(ways, optimizers, order)}
 
 
 def run(quick: bool, out: Path | None) -> Path:
@@ -312,8 +311,7 @@ def training_result(size: int, of: dict[str, Any]) -> dict[str, Any]:
     others = {name: [a / b for a, b in zip(of["seconds"][name], mine, strict=True)] for name in of["seconds"]}
     return {
         "batch_size": size,
-        "packed": sum(of["packed"]),
-        "steps": len(of["packed"]),
+        "steps": len(of["rates"]),
         "seconds": {name: median(seconds) for name, seconds in of["seconds"].items()},
         "times_slower": {name: median(ratios) for name, ratios in others.items()},
         "gflop": of["gflop"],

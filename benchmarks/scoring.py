@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from emoser_lib.systems.packed_attention import attend_by_clip
 from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.zero_shot import Decoding
 
@@ -41,7 +42,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def main(given: Path, repeats: int) -> None:
     task = json.loads(given.read_text())
-    model = AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.float32, attn_implementation="sdpa").eval()
+    model = AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.float32, attn_implementation="sdpa")
+    model = attend_by_clip(model.eval())
     prefix, clips, words = task["prefix"], task["clips"], task["words"]
     rests = [clip[len(prefix) :] for clip in clips]
     ways: dict[str, Callable[[], object]] = {

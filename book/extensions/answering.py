@@ -62,12 +62,11 @@ def steps(found: Result) -> nodes.table:
             f"{of['gflop'][way]:,.0f}",
             times(of["times_slower"][way]),
             times(of["gflop"][way] / of["gflop"]["ours"]),
-            f"{of['packed']} of {of['steps']}" if way == "ours" else "–",
         ]
         for of in found["steps"]
         for way, title in WAYS.items()
     ]
-    head = ["batch", "way", "seconds a step", "GFLOP a step", "time, ours = 1", "FLOPs, ours = 1", "steps packed"]
+    head = ["batch", "way", "seconds a step", "GFLOP a step", "time, ours = 1", "FLOPs, ours = 1"]
     difference = max(of["largest_loss_difference"] for of in found["steps"])
     return table(f"A LoRA step; the losses differ by {difference:.0e} at most", head, rows)
 

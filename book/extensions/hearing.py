@@ -32,6 +32,7 @@ def epochs(found: Result) -> nodes.table:
     met = "met" if found["times_faster"]["later"] >= target else "missed"
     rows = [
         ["released way, each epoch", f"{seconds['released']:.0f}", f"{flops['released']:,.0f}", "–", "–", "–"],
+        ["of which the encoder", "–", f"{flops['encoder']:,.0f}", "–", "–", "–"],
         [
             "frames kept, first epoch",
             f"{seconds['kept'] + seconds['encoding']:.0f}",
@@ -68,7 +69,8 @@ def ways(found: Result) -> nodes.table:
         for row in found["rows"]
     ]
     head = ["frames", "joined", "positions a clip", "seconds a step", "GFLOP a step", "macro-F1", "UAR"]
-    title = f"Positions and score after {found['epochs']} epochs, on {found['held']} clips of other speakers"
+    epochs = f"{found['epochs']} epoch{'s' if found['epochs'] > 1 else ''}"
+    title = f"Positions and score after {epochs}, on {found['held']} clips of other speakers"
     return table(title, head, rows)
 
 

@@ -18,7 +18,7 @@ from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.cells import Cell, kept_cell
 from emoser_lib.experiments.folds import Fold
-from emoser_lib.systems import audio_llm, bridges, fitting, label_logits, lora, packing, prefix_cache
+from emoser_lib.systems import audio_llm, bridges, fitting, label_logits, lora, packed_attention, packing, prefix_cache
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
 from emoser_lib.systems.audio_prompts import TRANSCRIBE, audio_prompt
 from emoser_lib.systems.bridges import Bridge, Linear
@@ -29,7 +29,7 @@ from emoser_lib.systems.fitting import WEIGHTS, Trained, Training, fit, load_tra
 from emoser_lib.systems.lora import Lora, adapted, add_encoder_lora
 from emoser_lib.systems.verbaliser import Verbaliser, words_for
 
-TRAINING_CODE = (packing, label_logits, prefix_cache, fitting, lora, bridges, audio_llm)
+TRAINING_CODE = (packing, packed_attention, label_logits, prefix_cache, fitting, lora, bridges, audio_llm)
 """A change in what these modules do makes another cell; that of the encoders is in `Hearing.identity`."""
 
 

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from emoser_lib.systems.bridges import Joined
 from emoser_lib.systems.encoders import Frames
-from emoser_lib.systems.label_logits import attention_masks, batcher
+from emoser_lib.systems.label_logits import batcher, packed_attention_of
 from emoser_lib.systems.lora import Lora, add_lora
 from emoser_lib.systems.packing import PackedBatch
 from emoser_lib.values import Value
@@ -146,10 +146,10 @@ def packed_forward(model: "CausalLM", shape: Shape) -> Callable[[], Tensor]:
     if isinstance(batch, PackedBatch):
         start = 0 if states is None else prefix
         # The last positions instead of the batch's own: how many a mask holds is not known without numbers.
-        masks, keep = attention_masks(model, batch, start), shape.batch_size * targets
+        attention, keep = packed_attention_of(model, batch, start), shape.batch_size * targets
         given: dict[str, Any] = {"position_ids": batch.position_ids[:, start:], "past_key_values": states}
     else:
-        masks, keep, given = batch.attention_mask, targets, {}
+        attention, keep, given = {"attention_mask": batch.attention_mask}, targets, {}
     if heard:
         heard.bridge.train()
 
@@ -157,7 +157,7 @@ def packed_forward(model: "CausalLM", shape: Shape) -> Callable[[], Tensor]:
         ids = batch.input_ids[:, start:]
         read = {"input_ids": ids} if heard is None else {"inputs_embeds": _embeddings(model, ids, heard)}
         use_cache = bool(given) and states is not None
-        logits = model(**read, attention_mask=masks, logits_to_keep=keep, use_cache=use_cache, **given).logits
+        logits = model(**read, **attention, logits_to_keep=keep, use_cache=use_cache, **given).logits
         return functional.cross_entropy(logits.flatten(0, 1).float(), batch.labels.pieces)
 
     return forward

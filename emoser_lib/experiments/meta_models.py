@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Pretrained
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints import CHECKPOINTS, configuration_of, local_checkpoint
 from emoser_lib.systems.emotion2vec import build_emotion2vec
+from emoser_lib.systems.packed_attention import attend_by_clip
 
 EMOTION2VEC_PARAMETERS = 93_800_000
 """Of emotion2vec_base, as its authors state them: where FunASR is not installed."""
@@ -56,7 +57,7 @@ def configuration(name: str) -> PretrainedConfig:
 def meta_model(name: str, dtype: str = "float32") -> PreTrainedModel:
     """A checkpoint's model with shapes but without numbers."""
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(configuration(name), dtype=getattr(torch, dtype))
+        return attend_by_clip(AutoModelForCausalLM.from_config(configuration(name), dtype=getattr(torch, dtype)))
 
 
 @cache

@@ -13,7 +13,7 @@ from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.audio_training import AudioSystem, encode_cut, hear
 from emoser_lib.experiments.folds import Fold
 from emoser_lib.experiments.kept_lines import kept_lines
-from emoser_lib.systems import audio_answers, audio_llm, bridges, label_logits, packing, prefix_cache
+from emoser_lib.systems import audio_answers, audio_llm, bridges, label_logits, packed_attention, packing, prefix_cache
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.feature_cache import frames_depend_on
@@ -21,7 +21,7 @@ from emoser_lib.systems.qwen_audio import QwenAudio
 from emoser_lib.systems.qwen_audio.tokens import END_OF_TEXT
 from emoser_lib.systems.zero_shot import Decoding
 
-CODE = (packing, label_logits, prefix_cache, bridges, audio_llm, audio_answers)
+CODE = (packing, packed_attention, label_logits, prefix_cache, bridges, audio_llm, audio_answers)
 """A change in what these modules do makes another run."""
 
 

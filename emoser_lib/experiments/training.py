@@ -13,7 +13,7 @@ from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.cells import Cell, kept_cell
 from emoser_lib.experiments.folds import Fold, folds
-from emoser_lib.systems import fitting, label_logits, lora, packing, prefix_cache
+from emoser_lib.systems import fitting, label_logits, lora, packed_attention, packing, prefix_cache
 from emoser_lib.systems.checkpoints import LLM
 from emoser_lib.systems.fitting import Trained, Training, fit
 from emoser_lib.systems.lora import Examples, LabelTask, Lora, adapted
@@ -21,7 +21,7 @@ from emoser_lib.systems.prefix_cache import PrefixCache
 from emoser_lib.systems.prompts import prompt_named
 from emoser_lib.systems.verbaliser import Verbaliser, words_for
 
-TRAINING_CODE = (packing, label_logits, prefix_cache, fitting, lora)
+TRAINING_CODE = (packing, packed_attention, label_logits, prefix_cache, fitting, lora)
 """A change in what these modules do makes another cell; a change in their comments and docstrings does not."""
 
 

@@ -272,6 +272,7 @@ class AudioTask:
         self.clips = len(learnt.rests)
         self._prefix = PrefixCache(model.llm, learnt.prefix) if model.frozen else None
         self._packs = can_pack(model.llm) if self._prefix is None else self._prefix.packs
+        self._one_target = packing.pack if self._packs else packing.plain_batch
 
     @property
     def outer(self) -> list[nn.Parameter]:
@@ -342,11 +343,10 @@ class AudioTask:
         rests = [_fill(heard.rests[entry], count) for entry, count in zip(entries, counts, strict=True)]
         labels = torch.tensor([heard.labels[entry] for entry in entries] if heard.labels else [], dtype=torch.long)
         if one_target:
-            prompt = self._cheaper(
-                packing.pack, packing.plain_batch, heard.prefix, rests, [self.words[i] for i in labels.tolist()]
-            )
+            prompt = self._one_target(heard.prefix, rests, [self.words[i] for i in labels.tolist()])
         else:
-            prompt = self._cheaper(packing.pack_choices, packing.plain_choices, heard.prefix, rests, self.words)
+            make = packing.pack_choices if self._packs else packing.plain_choices
+            prompt = make(heard.prefix, rests, self.words)
         return AudioBatch(prompt, sound, labels, self.weights[labels], *self._speech(heard, entries, counts))
 
     def _sound(self, heard: Heard, entries: Sequence[int]) -> tuple[Frames | Sound, list[int]]:
@@ -371,22 +371,7 @@ class AudioTask:
             return None, None
         targets = [heard.spoken[entries[i]] for i in spoken]
         rests = [_fill(self.speech, counts[i]) for i in spoken]
-        return self._cheaper(packing.pack, packing.plain_batch, [], rests, targets), torch.tensor(spoken)
-
-    def _cheaper(
-        self,
-        packed: Callable[..., packing.PackedBatch],
-        plain: Callable[..., packing.PlainBatch],
-        prefix: Sequence[int],
-        *clips: Sequence[Sequence[int]],
-    ) -> "Batch":
-        """Clips in one sequence or in rows of their own: the scores are the same."""
-        rows = plain(prefix, *clips)
-        if not self._packs:
-            return rows
-        embedding: Any = self.model.llm.get_input_embeddings()
-        width = int(embedding.weight.shape[1])
-        return packing.cheaper(packed(prefix, *clips), rows, width, run=0 if self._prefix is None else len(prefix))
+        return self._one_target([], rests, targets), torch.tensor(spoken)
 
 
 def _fill(rest: Sequence[int], count: int) -> list[int]:

@@ -296,7 +296,9 @@ def load_llm(name: str, *, device: str = "auto", dtype: str = "float32") -> LLM:
     folder = find_checkpoint(name)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = load_weights(AutoModelForCausalLM, folder, device, dtype)
+    from emoser_lib.systems.packed_attention import attend_by_clip
+
+    model = attend_by_clip(load_weights(AutoModelForCausalLM, folder, device, dtype))
     with _quiet(), _told(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     sha256 = weights_sha256(folder)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from emoser_lib.systems.packed_attention import PACKED
 from emoser_lib.systems.packing import Labels, PackedBatch, PlainBatch, pack, plain_batch
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Batch = PlainBatch | PackedBatch
 
-MASKED_ATTENTION = ("eager", "sdpa")
+MASKED_ATTENTION = ("eager", "sdpa", PACKED)
 """The attention implementations of transformers that take a ready mask [1, 1, queries, keys]."""
 
 LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
@@ -88,11 +89,18 @@ def label_logits(
     return model(
         **read,
         position_ids=batch.position_ids[:, start:],
-        attention_mask=attention_masks(model, batch, start),
+        **packed_attention_of(model, batch, start),
         logits_to_keep=batch.labels.keep[:, start:],
         past_key_values=prefix,
         use_cache=prefix is not None,
     ).logits
+
+
+def packed_attention_of(model: "CausalLM", batch: PackedBatch, start: int = 0) -> dict[str, Any]:
+    """How the tokens of a packed batch attend, from ``start`` on, as a model's forward takes it."""
+    masks = attention_masks(model, batch, start)
+    by_clip = model.config.get_text_config()._attn_implementation == PACKED
+    return {"attention_mask": masks, **({"clip_lengths": batch.clip_lengths} if by_clip else {})}
 
 
 def attention_masks(model: "CausalLM", batch: PackedBatch, start: int = 0) -> Tensor | dict[str, Tensor]:
@@ -107,7 +115,7 @@ def attention_masks(model: "CausalLM", batch: PackedBatch, start: int = 0) -> Te
 
     def mask(window: int | None) -> Tensor:
         seen = batch.visible(window)[None, None, start:]
-        if config._attn_implementation == "sdpa":
+        if config._attn_implementation != "eager":
             return seen
         # Eager attention adds its mask to the scores; what is hidden gets the lowest finite number.
         lowest = torch.finfo(model.dtype).min

@@ -2,8 +2,9 @@
 
 The prompts of one run share their beginning (the *prefix*); each clip adds its own *rest* (transcription and the
 end of the template) and, to train or to score, its *target* (the token pieces of the label). A packed batch is one
-sequence ``[prefix][rest 1][target 1][rest 2][target 2]…``; a mask lets each clip see the prefix and itself, and
-positions start again after the prefix, so loss, scores and gradients are those of the usual right-padded batch.
+sequence ``[prefix][rest 1][target 1][rest 2][target 2]…``; a mask lets each clip see the prefix and itself (and
+`packed_attention` computes no more than that), and positions start again after the prefix, so loss, scores and
+gradients are those of the usual right-padded batch.
 
 The last piece of a target is predicted but predicts nothing, so no batch runs it.
 """
@@ -72,6 +73,7 @@ class PackedBatch(Movable):
         clip: int64 [T]; 0 for the prefix, 1 to n for the clips.
         branch: int64 [T]; 0 for prefix and rests, 1, 2, … for the alternative targets of a clip.
         prefix_length: tokens of the prefix.
+        clip_lengths: tokens of each clip, rest and targets.
         labels: where the targets are predicted.
     """
 
@@ -80,6 +82,7 @@ class PackedBatch(Movable):
     clip: Tensor
     branch: Tensor
     prefix_length: int
+    clip_lengths: tuple[int, ...]
     labels: Labels
 
     def visible(self, window: int | None = None) -> Tensor:
@@ -124,8 +127,8 @@ def pack(
         UsageError: no rests, an empty rest or target, or not as many targets as rests.
 
     >>> batch = pack([7, 8], [[1, 2], [3]], [[4], [5, 6]])
-    >>> batch.input_ids.tolist(), batch.position_ids.tolist()
-    ([[7, 8, 1, 2, 3, 5]], [[0, 1, 2, 3, 2, 3]])
+    >>> batch.input_ids.tolist(), batch.position_ids.tolist(), batch.clip_lengths
+    ([[7, 8, 1, 2, 3, 5]], [[0, 1, 2, 3, 2, 3]], (2, 2))
     >>> batch.visible().int()[4:].tolist()  # the second clip sees the prefix and itself
     [[1, 1, 0, 0, 1, 0], [1, 1, 0, 0, 1, 1]]
     """
@@ -162,31 +165,6 @@ def plain_choices(
 ) -> PlainBatch:
     """As `pack_choices`, padded: a row for each clip and each beginning (all but the last piece) of a choice."""
     return _padded(prefix, rests, _same_choices(rests, choices))
-
-
-def cheaper(packed: PackedBatch, plain: PlainBatch, width: int, run: int = 0) -> PackedBatch | PlainBatch:
-    """Of two batches of the same clips, the one that costs a layer fewer multiply-adds.
-
-    Packing saves the prefix and the padding, but each token of a packed batch is held against all others before the
-    mask hides most of them: long clips without a prefix are better off in rows of their own. Counted over twice the
-    width: six widths a token for a layer's matrices (an estimate: four of attention, and an MLP as large as two times
-    that), and one for each token that it is held against.
-
-    Args:
-        packed, plain: from `pack` and `plain_batch`, or `pack_choices` and `plain_choices`.
-        width: of the model.
-        run: tokens of the prefix that the packed batch finds run already.
-
-    >>> few, many = [[1] * 50] * 2, [[1] * 50] * 20
-    >>> [type(cheaper(pack([7] * 20, r), plain_batch([7] * 20, r), width=64)).__name__ for r in (few, many)]
-    ['PackedBatch', 'PlainBatch']
-    """
-
-    def cost(batch: PackedBatch | PlainBatch, run: int) -> int:
-        rows, length = batch.input_ids.shape
-        return rows * (length - run) * (6 * width + length)
-
-    return packed if cost(packed, run) <= cost(plain, 0) else plain
 
 
 Choices = Sequence[Sequence[Sequence[int]]]
@@ -266,7 +244,8 @@ def _packed(prefix: Sequence[int], rests: Sequence[Sequence[int]], choices: Choi
                 heads[head] = lay(head, len(prefix) + len(rest), clip, len(heads) + 1)
             wanted.want([last, *heads[head]], target)
     ids, positions, clips, branches = torch.tensor(tokens).T
-    return PackedBatch(ids[None], positions[None], clips, branches, len(prefix), wanted.labels(1, len(tokens)))
+    lengths = tuple(torch.bincount(clips)[1:].tolist())
+    return PackedBatch(ids[None], positions[None], clips, branches, len(prefix), lengths, wanted.labels(1, len(tokens)))
 
 
 def _padded(prefix: Sequence[int], rests: Sequence[Sequence[int]], choices: Choices) -> PlainBatch:

@@ -19,6 +19,7 @@ from transformers import (
 from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
 from emoser_lib.systems.bridges import Bridge
 from emoser_lib.systems.encoders import Frames
+from emoser_lib.systems.packed_attention import attend_by_clip
 from emoser_lib.systems.prompts import AUDIO
 
 WIDTH = 12
@@ -66,7 +67,8 @@ class Kept:
 
 def tiny(name: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(CONFIGS[name], attn_implementation="sdpa").requires_grad_(False).eval()
+    model = AutoModelForCausalLM.from_config(CONFIGS[name], attn_implementation="sdpa")
+    return attend_by_clip(model).requires_grad_(False).eval()
 
 
 def heard(clips: int = 4, prefix: Sequence[int] = PREFIX, **more: Any) -> Heard:

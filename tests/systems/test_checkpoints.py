@@ -30,6 +30,7 @@ from emoser_lib.systems.checkpoints import (
     weights_files,
     weights_sha256,
 )
+from emoser_lib.systems.packed_attention import PACKED
 
 NAME = "google/gemma-2b"
 
@@ -67,7 +68,7 @@ def test_a_folder_named_after_a_checkpoint_is_that_checkpoint(
     assert not recwarn.list
     assert bars == (logging.is_progress_bar_enabled(), logging.get_verbosity())
     assert llm.model.dtype == torch.float32
-    assert llm.model.config._attn_implementation == "sdpa"
+    assert llm.model.config._attn_implementation == PACKED
     assert not llm.model.training
     assert llm.tokenizer("b").input_ids == [2]
     assert llm.sha256 == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

@@ -29,9 +29,9 @@ from emoser_lib.systems.label_logits import (
     packing_refusal,
     target_log_probabilities,
 )
+from emoser_lib.systems.packed_attention import PACKED
 from emoser_lib.systems.packing import (
     PlainBatch,
-    cheaper,
     pack,
     pack_choices,
     plain_batch,
@@ -66,7 +66,10 @@ CONFIGS = {
 }
 WINDOWED = ["gemma2", "gemma3", "mistral", "qwen2-windows"]
 MODELS = [
-    (name, attention) for name in CONFIGS for attention in ("eager", "sdpa") if (name, attention) != ("gemma2", "sdpa")
+    (name, attention)
+    for name in CONFIGS
+    for attention in ("eager", "sdpa", PACKED)
+    if name != "gemma2" or attention == "eager"
 ]  # transformers gives Gemma 2 no sdpa: it cannot soft-cap scores
 
 
@@ -170,7 +173,8 @@ def test_any_lengths_give_the_loss_of_the_padded_batch(name, prefix, lengths, se
 def test_a_mask_that_lets_clips_see_each_other_would_be_noticed(model):
     data = EXAMPLES["unequal rests"]
     batch = pack(*data)
-    leaky = batch_loss(model, replace(batch, clip=batch.clip.clamp(max=1)))
+    one = {"clip": batch.clip.clamp(max=1), "clip_lengths": (sum(batch.clip_lengths),)}
+    leaky = batch_loss(model, replace(batch, **one))
     expected = reference(model, data)
     assert leaky.item() != pytest.approx(expected.item(), rel=1e-3)
     assert furthest(gradients(model, leaky), gradients(model, expected)) > 1e-2
@@ -350,29 +354,3 @@ def test_bad_batches_are_refused(make):
         make([1], [[2], [2]], [[3]])
     with pytest.raises(UsageError, match="no choices"):
         pack_choices([1], [[2]], [])
-
-
-@given(
-    prefix=st.lists(st.integers(1, 50), max_size=60),
-    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12),
-    width=st.integers(8, 512),
-)
-@settings(max_examples=60, deadline=None)
-def test_of_two_batches_the_one_that_computes_less_is_taken(prefix: list[int], lengths: list[int], width: int) -> None:
-    """What counts is what a layer multiplies: its matrices, and every token with every other one of its row."""
-    rests = [[1] * length for length in lengths]
-    packed, plain = pack(prefix, rests), plain_batch(prefix, rests)
-
-    def work(rows: int, tokens: int) -> int:
-        return rows * tokens * (12 * width**2 + 2 * width * tokens)
-
-    together, apart = len(prefix) + sum(lengths), len(prefix) + max(lengths)
-    assert (cheaper(packed, plain, width) is packed) == (work(1, together) <= work(len(lengths), apart))
-
-
-def test_a_prefix_that_was_run_counts_for_packing() -> None:
-    """Plain rows have to run it again."""
-    prefix, rests = [7] * 40, [[1] * 40] * 5
-    packed, plain = pack(prefix, rests), plain_batch(prefix, rests)
-    assert cheaper(packed, plain, width=16) is plain
-    assert cheaper(packed, plain, width=16, run=len(prefix)) is packed

@@ -22,6 +22,7 @@ from emoser_lib.errors import UsageError
 from emoser_lib.systems.checkpoints import LLM, load_weights, note_of, weights_sha256
 from emoser_lib.systems.encoders import configuration_sha256
 from emoser_lib.systems.label_logits import label_logits, target_log_probabilities
+from emoser_lib.systems.packed_attention import attend_by_clip
 from emoser_lib.systems.packing import pack_choices
 from emoser_lib.systems.qwen_audio.chat import prompt_ids
 from emoser_lib.systems.qwen_audio.conversion import check_converted
@@ -55,7 +56,7 @@ class QwenAudio:
             self.language = Qwen2ForCausalLM(text)
         self.language.model, self.language.lm_head = model.model.language_model, model.lm_head
         self.language.generation_config = GenerationConfig(do_sample=False)
-        self.language.eval()
+        attend_by_clip(self.language).eval()
         self.encoder = QwenFrames(model.model.audio_tower, model.model.multi_modal_projector, extractor)
         self.encoder.requires_grad_(False).eval()
         self.encoder.name, self.encoder.sha256, self.encoder.note = name, sha256, note_of(name, sha256)
