@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
+from emoser_lib.experiments import published_records
 from emoser_lib.reporting.scores import score_table
 
 COLUMNS = ("macro_f1", "low", "high", "uar", "uar_low", "uar_high")
@@ -29,3 +30,13 @@ def voice_table(
         for (source, way), told in answers.items()
     ]
     return pd.DataFrame(scored, columns=["heard as", "voices", *COLUMNS])
+
+
+def recorded_voices(notebook: str) -> pd.DataFrame:
+    """`voice_table` of a chapter's committed records that have one, and which run each row is of."""
+    each = [
+        pd.DataFrame(record.metrics["voices"], columns=["heard as", "voices", *COLUMNS]).assign(run=record.run)
+        for record in published_records(notebook)
+        if "voices" in record.metrics
+    ]
+    return pd.concat(each)

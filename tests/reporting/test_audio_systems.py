@@ -11,7 +11,17 @@ from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.experiments import folds
 from emoser_lib.experiments.audio_training import AudioSystem, hear
 from emoser_lib.experiments.cells import Cell
-from emoser_lib.reporting import adapters, audio_systems, claims, figures, listening, score_on, tables, text_systems
+from emoser_lib.reporting import (
+    adapters,
+    audio_systems,
+    claims,
+    figures,
+    listening,
+    score_on,
+    tables,
+    text_systems,
+    voices,
+)
 from emoser_lib.systems.audio_llm import Loss
 from emoser_lib.systems.audio_prompts import audio_prompt
 from emoser_lib.systems.bridges import Linear
@@ -212,10 +222,22 @@ def test_the_recorded_runs_say_what_was_heard_and_read() -> None:
 def test_in_the_recorded_runs_who_only_reads_is_at_chance_and_who_hears_is_not() -> None:
     scores = tables.recorded_scores("08-whisper-gemma")
     run = scores[scores["run"] == "speaker"]
-    assert list(scores["run"]) == ["speaker"] * len(run) + ["clip"] * len(run), "all folds before one of them"
+    assert list(dict.fromkeys(scores["run"]))[-1] == "clip", "all folds before one of them"
     chance = 1 / 6
     assert run.loc["text-svm", "UAR low"] < chance + 0.01
     assert run.loc["whisper-gemma", "UAR low"] > run.loc["audio-svm", "UAR high"] > chance
+
+
+def test_the_goal_is_missed_on_new_voices_as_they_are_and_met_on_normalised_ones() -> None:
+    """What chapter 8 says of its recorded runs, and of the classifier it sets beside them."""
+    goal, scores = 0.65, tables.recorded_scores("08-whisper-gemma")
+    reached = scores.loc["whisper-gemma"].set_index("run")["UAR"]
+    assert reached["speaker"] < goal < reached["normalised"]
+    assert scores.loc["text-svm"].set_index("run")["UAR low"]["normalised"] < 1 / 6 + 0.01
+    heard = voices.recorded_voices("08-whisper-gemma").set_index(["heard as", "voices"])
+    assert set(heard["run"]) == {"normalised"}
+    frames = heard["uar"].drop("acoustic statistics").droplevel("heard as")
+    assert frames["new voices"] < goal < frames["known voices"] < frames["new voices, normalised"]
 
 
 def test_in_emosllms_recorded_run_who_only_reads_is_at_chance_and_who_hears_is_not() -> None:
