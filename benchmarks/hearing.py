@@ -223,7 +223,7 @@ class HeldTogether:
 
 
 def side_by_side(bench: Bench) -> dict[str, Any]:
-    """One epoch in turn: seconds and losses of each step, GFLOP of the median batch, and what encoding costs."""
+    """One epoch in turn: seconds and losses of each step, GFLOP of the first, and what encoding costs."""
     start = time.perf_counter()
     with bench.task(SYSTEM) as task:
         encoding = time.perf_counter() - start
