@@ -19,6 +19,7 @@ def test_it_all_runs_and_both_ways_train_the_same(
     assert 0 < found["largest_gradient_difference"] <= hearing.GRADIENT
     assert found["times_fewer_flops"]["later"] > max(1, found["times_fewer_flops"]["first"])
     plain, stacked, whole = found["rows"]
+    assert all(of["loaded_mb"] < of["peak_mb"] for of in found["memory"].values()), "a child's own, not its parent's"
     assert stacked["positions"] < plain["positions"] < whole["positions"]
     assert stacked["gflop"] < plain["gflop"] < whole["gflop"]
     page = built("benchmark-hearing", "hearing", "hearing/result.json", found)
