@@ -58,7 +58,7 @@ FACTS: dict[str, dict[str, str]] = {
     },
     "06-qwen-audio-zero-shot": {"a vector each 40 ms": PACE},
     "08-whisper-gemma": {
-        "average recall of 0.65": "a goal that was set beforehand, and the text says which run missed it and which met it"
+        "average recall of 0.65": "a goal set beforehand, and the text says which run missed it and which met it"
     },
     "09-emotion2vec-gemma": {"a frame each 20 ms": PACE},
     "13-robustness": {
