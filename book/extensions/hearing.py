@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmark import table, times
+from benchmark import table
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -40,16 +40,16 @@ def epochs(found: Result) -> nodes.table:
             "frames kept, first epoch",
             f"{seconds['kept'] + seconds['encoding']:.0f}",
             f"{flops['kept'] + flops['encoder']:,.0f}",
-            times(found["times_faster"]["first"]),
-            times(found["times_fewer_flops"]["first"]),
+            f"{found['times_faster']['first']:.2f}×",
+            f"{found['times_fewer_flops']['first']:.2f}×",
             "–",
         ],
         [
             "frames kept, later epochs",
             f"{seconds['kept']:.0f}",
             f"{flops['kept']:,.0f}",
-            times(found["times_faster"]["later"]),
-            times(found["times_fewer_flops"]["later"]),
+            f"{found['times_faster']['later']:.2f}×",
+            f"{found['times_fewer_flops']['later']:.2f}×",
             f"≥ {target:g}×: " + ", ".join(f"{kind} {judged}" for kind, judged in met.items()),
         ],
     ]
