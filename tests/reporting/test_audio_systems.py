@@ -239,6 +239,7 @@ def test_the_goal_is_missed_on_new_voices_as_they_are_and_met_on_normalised_ones
     assert set(heard["run"]) == {"normalised"}
     frames = heard["uar"].drop("acoustic statistics").droplevel("heard as")
     assert frames["new voices"] < goal < frames["known voices"] < frames["new voices, normalised"]
+    assert frames["new voices, normalised"] == pytest.approx(reached["normalised"], abs=0.02)
 
 
 def test_in_emosllms_recorded_run_who_only_reads_is_at_chance_and_who_hears_is_not() -> None:
