@@ -36,20 +36,21 @@ from benchmarks.run import command, fingerprint
 from benchmarks.worker import matmul_rate
 from emoser_lib.corpora import Corpus, cache_home, load_corpus
 from emoser_lib.corpora.audio import SAMPLE_RATE
-from emoser_lib.experiments import Fold, records
-from emoser_lib.experiments.audio_training import AudioSystem, encode_cut, hear, made
-from emoser_lib.experiments.records import ROOT, write_whole
-from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
-from emoser_lib.systems.bridges import Own
-from emoser_lib.systems.catalogue import DEMO_QWEN
-from emoser_lib.systems.checkpoints import find_checkpoint
-from emoser_lib.systems.encoders import Frames
-from emoser_lib.systems.label_logits import label_loss
-from emoser_lib.systems.lora import Lora
-from emoser_lib.systems.packing import plain_batch
-from emoser_lib.systems.prompts import AUDIO
+from emoser_lib.environment import ROOT, commit, hardware, now
+from emoser_lib.files import write_whole
+from emoser_lib.systems.checkpoints.catalogue import DEMO_QWEN
+from emoser_lib.systems.checkpoints.folders import find_checkpoint
+from emoser_lib.systems.declared import AudioSystem, Lora, Loss, Own
+from emoser_lib.systems.hearing.assembly import assembled
+from emoser_lib.systems.hearing.audio_llm import AudioLLM
+from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask, audio_examples
+from emoser_lib.systems.hearing.encoders.encoder import Frames
+from emoser_lib.systems.hearing.encoding import hear
+from emoser_lib.systems.prompts.text import AUDIO
 from emoser_lib.systems.qwen_audio import QwenAudio, converted
 from emoser_lib.systems.qwen_audio.layout import ConfigurationV1, native_configuration
+from emoser_lib.systems.reading.label_logits import label_loss
+from emoser_lib.systems.reading.packing import plain_batch
 
 BATCH = 16
 """Clips that are scored or answered at once."""
@@ -134,11 +135,11 @@ class Bench:
         rows = self.corpus.training()
         return list(rows.sample(self.scale.clips, random_state=0)["id"])
 
-    def heard(self, home: Path) -> tuple[Heard, Heard, list[list[int]], Any]:
+    def heard(self, home: Path) -> tuple[AudioExamples, AudioExamples, list[list[int]], Any]:
         """Prompts of all clips, to learn and to score; the labels' words; and the clips' frames."""
         hearing = hear(self.qwen.encoder, SYSTEM, self.corpus, self.ids, home)
-        learnt, _, verbaliser, _ = encode_cut(self.qwen.llm, SYSTEM, hearing, Fold(0, tuple(self.ids), ()))
-        scored = Heard(learnt.prefix, learnt.rests, learnt.sounds, learnt.clips)
+        learnt, _, verbaliser, _ = audio_examples(self.qwen.llm, SYSTEM, hearing, self.ids, ())
+        scored = AudioExamples(learnt.prefix, learnt.rests, learnt.sounds, learnt.clips)
         return learnt, scored, [list(word) for word in verbaliser.ids], hearing.features
 
 
@@ -146,7 +147,7 @@ def score(bench: Bench, home: Path) -> Tensor:
     """The labels' likelihoods, as `qwen_zero_shot.label_scores` has them."""
     _, scored, words, features = bench.heard(home)
     model = AudioLLM(bench.qwen.language, Own(), bench.qwen.encoder.width)
-    nothing = Heard(scored.prefix, (), (), ())
+    nothing = AudioExamples(scored.prefix, (), (), ())
     return AudioTask(model, words, SYSTEM.loss, [], nothing, scored, features, batch_size=BATCH).scores()
 
 
@@ -239,7 +240,7 @@ def training(bench: Bench, size: int, home: Path) -> dict[str, Any]:
         tasks = {}
         for name in names:
             llm = replace(bench.qwen.llm, model=copy.deepcopy(bench.qwen.language))
-            model = open_models.enter_context(made(llm, SYSTEM, encoder)).train()
+            model = open_models.enter_context(assembled(llm, SYSTEM, encoder)).train()
             tasks[name] = AudioTask(model, words, SYSTEM.loss, [1.0] * len(words), learnt, scored, features)
         ways: dict[str, Callable[[Sequence[int]], Tensor]] = {
             "ours": lambda clips: ours(tasks["ours"], clips),
@@ -293,11 +294,11 @@ def result(bench: Bench, answers: dict[str, Any], steps: dict[int, dict[str, Any
         "corpus": bench.corpus.name,
         "clips": bench.scale.clips,
         "batch_size": BATCH,
-        "hardware": records.hardware(),
+        "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "matmul_gflops": median(rates),
-        "date": records.now(),
-        "commit": records.commit(),
+        "date": now(),
+        "commit": commit(),
         "answers": {
             name: {"seconds": median(of), "gflop": answers["gflop"][name]} for name, of in answers["seconds"].items()
         },

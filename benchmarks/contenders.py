@@ -103,15 +103,15 @@ def _ours(work: Work) -> "Trainer":
     from transformers import TrainingArguments
 
     from emoser_lib.systems.fitting import TaskTrainer
-    from emoser_lib.systems.lora import Examples, LabelTask
-    from emoser_lib.systems.packed_attention import attend_by_clip
+    from emoser_lib.systems.reading.packed_attention import attend_by_clip
+    from emoser_lib.systems.reading.text_task import TextExamples, TextTask
 
     rests = [clip.ids[len(work.prefix) :] for clip in work.clips]
-    examples = Examples(work.prefix, rests, [clip.target for clip in work.clips])
+    examples = TextExamples(work.prefix, rests, [clip.target for clip in work.clips])
     arguments = TrainingArguments(
         **work.arguments, train_sampling_strategy="sequential", remove_unused_columns=False, report_to="none"
     )
-    return TaskTrainer(LabelTask(attend_by_clip(_adapted(work)), examples, held_out=examples), arguments)
+    return TaskTrainer(TextTask(attend_by_clip(_adapted(work)), examples, held_out=examples), arguments)
 
 
 def _transformers(work: Work) -> "Trainer":

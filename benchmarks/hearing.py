@@ -30,17 +30,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.run import command, fingerprint
 from benchmarks.worker import ATTENTION, matmul_rate
 from emoser_lib.corpora import Corpus, cache_home, data_home, load_corpus
+from emoser_lib.environment import ROOT, commit, hardware, now
 from emoser_lib.errors import DataError
-from emoser_lib.experiments import Fold, folds, records
-from emoser_lib.experiments.audio_training import AudioSystem, encode_cut, hear, made
-from emoser_lib.experiments.records import ROOT, write_whole
-from emoser_lib.experiments.training import fewer_clips
-from emoser_lib.systems.audio_llm import AudioTask, Heard, Loss
-from emoser_lib.systems.bridges import Linear
-from emoser_lib.systems.checkpoints import DEMO, LLM, load_llm
-from emoser_lib.systems.encoders import Encoder, Frames, load_encoder
-from emoser_lib.systems.fitting import Training
-from emoser_lib.systems.prompts import AUDIO
+from emoser_lib.experiments import Fold, folds
+from emoser_lib.experiments.training.folds import fewer_clips
+from emoser_lib.files import write_whole
+from emoser_lib.systems.checkpoints.catalogue import DEMO
+from emoser_lib.systems.declared import AudioSystem, Linear, Loss, Training
+from emoser_lib.systems.hearing.assembly import assembled
+from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask, audio_examples
+from emoser_lib.systems.hearing.encoders.encoder import Encoder, Frames
+from emoser_lib.systems.hearing.encoders.loading import load_encoder
+from emoser_lib.systems.hearing.encoding import hear
+from emoser_lib.systems.prompts.text import AUDIO
+from emoser_lib.systems.reading.llm import LLM, load_llm
 
 BATCH, RATE = 4, 1e-3
 TOLERANCE = 1e-4
@@ -100,9 +103,9 @@ class Bench:
     def task(self, system: AudioSystem, features: Any = None) -> Iterator[AudioTask]:
         """Ours, at its start; with other features than the cache's, if given."""
         hearing = hear(self.encoder, system, self.corpus, [*self.cut.train, *self.cut.validation], self.home)
-        learnt, held, verbaliser, _ = encode_cut(self.llm, system, hearing, self.cut)
+        learnt, held, verbaliser, _ = audio_examples(self.llm, system, hearing, self.cut.train, self.cut.validation)
         weights = [1.0] * len(verbaliser.labels)
-        with made(self.llm, system, self.encoder) as model:
+        with assembled(self.llm, system, self.encoder) as model:
             yield AudioTask(model, verbaliser.ids, system.loss, weights, learnt, held, features or hearing.features)
 
 
@@ -117,7 +120,7 @@ class Released:
         self.llm, self.encoder, self.corpus = bench.llm.model, bench.encoder, bench.corpus
         self.projector = nn.Linear(bench.encoder.width, self.llm.config.get_text_config().hidden_size)
         self.projector.load_state_dict(task.model.joined.bridge.linear.state_dict())  # type: ignore[union-attr]
-        self.learnt: Heard = task.learnt
+        self.learnt: AudioExamples = task.learnt
         self.words = torch.tensor([word[0] for word in task.words])
         if any(len(word) != 1 for word in task.words):
             raise DataError("A label's word has several pieces: the released way reads one logit a label.")
@@ -346,11 +349,11 @@ def result(bench: Bench, found: dict[str, Any]) -> dict[str, Any]:
         "held": scale.held,
         "epochs": scale.epochs,
         "batch_size": BATCH,
-        "hardware": records.hardware(),
+        "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "matmul_gflops": median(steps["rates"]),
-        "date": records.now(),
-        "commit": records.commit(),
+        "date": now(),
+        "commit": commit(),
         "epoch_seconds": {**seconds, "encoding": steps["encoding"]},
         "times_faster": {
             "first": seconds["released"] / (seconds["kept"] + steps["encoding"]),

@@ -15,12 +15,13 @@ import torch
 
 from benchmarks.worker import high_water_mb
 from emoser_lib.corpora.audio import SAMPLE_RATE
-from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
-from emoser_lib.systems.bridges import Linear
-from emoser_lib.systems.checkpoints import load_llm
-from emoser_lib.systems.encoders import load_encoder
-from emoser_lib.systems.feature_cache import FeatureCache
-from emoser_lib.systems.prompts import AUDIO
+from emoser_lib.systems.declared import Linear, Loss
+from emoser_lib.systems.hearing.audio_llm import AudioLLM
+from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask
+from emoser_lib.systems.hearing.encoders.loading import load_encoder
+from emoser_lib.systems.hearing.feature_cache import FeatureCache
+from emoser_lib.systems.prompts.text import AUDIO
+from emoser_lib.systems.reading.llm import load_llm
 
 STEPS, BATCH = 12, 4
 
@@ -41,7 +42,7 @@ def main(llm: str, encoder: str, count: int, home: Path) -> None:
     model.requires_grad_(False)
     audio = AudioLLM(model, bridge, heard.width)
     ids = [f"clip-{number}" for number in range(count)]
-    learnt = Heard([2, 5, 6], [[7, AUDIO, 8]] * count, ids, range(count), [0] * count)
+    learnt = AudioExamples([2, 5, 6], [[7, AUDIO, 8]] * count, ids, range(count), [0] * count)
     task = AudioTask(audio, [[9], [10]], Loss("none"), [1.0, 1.0], learnt, learnt, features)
     optimizer = torch.optim.Adam(audio.joined.parameters())
     # Over all clips: what is read must not stay.

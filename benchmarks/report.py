@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.contenders import CONTENDERS, MAIN, OURS
 from benchmarks.phases import EPOCH, LONG, OPTIONS, SIXTEEN
 from benchmarks.workload import LORA, Workload
-from emoser_lib.experiments import records
+from emoser_lib.environment import commit, hardware, now
 
 Phase = dict[str, Any]
 
@@ -108,9 +108,9 @@ def result(work: Workload, measured: dict[str, Phase], scoring: dict[str, Any]) 
             for name, of in CONTENDERS.items()
         },
         "threads": about[OURS]["threads"],
-        "hardware": records.hardware(),
-        "date": records.now(),
-        "commit": records.commit(),
+        "hardware": hardware(),
+        "date": now(),
+        "commit": commit(),
         "matmul_gflops": {"median": median(rates), "least": min(rates), "most": max(rates)},
         "rate_share": share,
         "steps": table,

@@ -22,8 +22,9 @@ from benchmarks.phases import Phase, phases
 from benchmarks.report import result, summary
 from benchmarks.workload import Workload, prepare
 from emoser_lib.corpora import cache_home
+from emoser_lib.environment import ROOT
 from emoser_lib.errors import DataError, EmoserError
-from emoser_lib.experiments.records import ROOT, write_whole
+from emoser_lib.files import write_whole
 
 HERE = Path(__file__).parent
 PYTHONS = {"project": ROOT / ".venv/bin/python", "benchmark": ROOT / ".venv-bench/bin/python"}

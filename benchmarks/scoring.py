@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from emoser_lib.systems.packed_attention import attend_by_clip
-from emoser_lib.systems.prefix_cache import PrefixCache
-from emoser_lib.systems.zero_shot import Decoding
+from emoser_lib.systems.reading.packed_attention import attend_by_clip
+from emoser_lib.systems.reading.prefix_cache import PrefixCache
+from emoser_lib.systems.reading.zero_shot import Decoding
 
 BATCH = 16
 

@@ -17,17 +17,13 @@ from transformers import (
 
 from benchmarks.contenders import Clip
 from emoser_lib.corpora import data_home, load_corpus
-from emoser_lib.systems.checkpoints import (
-    CHECKPOINTS,
-    DEMO,
-    PROVENANCE,
-    find_checkpoint,
-    local_checkpoint,
-    weights_sha256,
-)
-from emoser_lib.systems.lora import Lora, add_lora
-from emoser_lib.systems.prompts import PROMPTS
-from emoser_lib.systems.verbaliser import NOUNS, Verbaliser
+from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS, DEMO, PROVENANCE
+from emoser_lib.systems.checkpoints.folders import find_checkpoint, local_checkpoint, weights_sha256
+from emoser_lib.systems.declared import Lora
+from emoser_lib.systems.prompts.text import PROMPTS
+from emoser_lib.systems.prompts.words import NOUNS
+from emoser_lib.systems.reading.lora import add_lora
+from emoser_lib.systems.reading.verbaliser import Verbaliser
 
 GEMMA = "google/gemma-3-270m"
 PROMPT = PROMPTS["gemma-six"]

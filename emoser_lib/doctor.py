@@ -16,12 +16,15 @@ from importlib import metadata
 from pathlib import Path
 
 PYTHON = (3, 11)
+
 DISK_GB = 5.0
 """Free space for the environment (2.2 GB with the CPU build of torch), pip's downloads and the runs. Our choice."""
+
 MEMORY_GB = 4.0
 """For one notebook of profile `demo` beside a browser. Our choice."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
 MAC_BROWSERS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -187,7 +190,7 @@ def _gpu() -> Need:
     return Need("GPU", bool(name), name or f"torch {build} sees none", for_what, way, True)
 
 
-def report(as_json: bool = False) -> int:
+def print_report(as_json: bool = False) -> int:
     """Print the needs, as lines or as JSON; return 1 if something is missing that everything needs, else 0."""
     needs = diagnose()
     if as_json:
@@ -198,4 +201,4 @@ def report(as_json: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(report(as_json="--json" in sys.argv[1:]))
+    sys.exit(print_report(as_json="--json" in sys.argv[1:]))

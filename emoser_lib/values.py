@@ -1,12 +1,12 @@
-"""The base of what is told: results, needs, claims."""
+"""Immutable base class of results and claims."""
 
 from pydantic import BaseModel, ConfigDict
 
 
-class Value(BaseModel):
+class Immutable(BaseModel):
     """A value that does not change, of known fields.
 
-    >>> class Point(Value):
+    >>> class Point(Immutable):
     ...     x: int
     >>> Point(x=1, y=2)
     Traceback (most recent call last):

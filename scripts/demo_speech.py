@@ -17,7 +17,7 @@ from make_demo_corpus import at_level, speak, voiced, write_mp3
 
 from emoser_lib.corpora.audio import SAMPLE_RATE, read_waveform
 from emoser_lib.corpora.generation import PROSODY, QUALITIES, Voice, estimate_seconds, load_distributions
-from emoser_lib.systems.encoders import HOP
+from emoser_lib.systems.hearing.encoders.encoder import FRAME_SAMPLES
 
 SPREAD = {"pitch_level": 3.2, "pitch_range": 0.40, "rate": 0.15, "loudness": 5.0}
 """Standard deviations around 0 of the way of speaking, each wider than that of the whole demo corpus."""
@@ -113,8 +113,8 @@ def synthesise(seed: int, number: int) -> Clip:
 def contour(waveform: np.ndarray, hertz: float) -> np.ndarray:
     """Pitch, voicing and level every 20 ms, by autocorrelation around the known pitch; see `Clip`."""
     size = 1024
-    padded = np.pad(waveform, (size // 2 - HOP // 2, size))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, size)[::HOP][: len(waveform) // HOP]
+    padded = np.pad(waveform, (size // 2 - FRAME_SAMPLES // 2, size))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size)[::FRAME_SAMPLES][: len(waveform) // FRAME_SAMPLES]
     level = 10 * np.log10((windows**2).mean(axis=1) + 1e-9)
     taper = np.hanning(size)
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from emoser_lib.corpora import LABELS
 from emoser_lib.corpora.generation import draw_latents, load_distributions
-from emoser_lib.systems.audio_prompts import AUDIO_PROMPTS
-from emoser_lib.systems.verbaliser import ADJECTIVES, NOUNS, SPANISH
+from emoser_lib.systems.prompts.audio import AUDIO_PROMPTS
+from emoser_lib.systems.prompts.words import ADJECTIVES, NOUNS, SPANISH
 
 HEARD_PROMPTS = tuple(name for name in AUDIO_PROMPTS if not name.startswith("qwen-audio"))
 """Of the systems that join an encoder to the demo's language model; Qwen-Audio's are for a model of its own."""

@@ -16,7 +16,7 @@ What they learn is what can be heard, in each 20 ms frame: the way of speaking r
 the moment's pitch, voicing and energy, read off by a linear layer that is thrown away. No clip of the demo corpus is
 read. So a frame holds what a listener who knows the voices would notice, and a bridge can find it with few clips.
 
-    python scripts/make_demo_encoders.py                  # rewrites emoser_lib/systems/demo_models/demo-*
+    python scripts/make_demo_encoders.py                  # rewrites emoser_lib/systems/checkpoints/demo_models/demo-*
     python scripts/make_demo_encoders.py --only whisper   # one of them
     python scripts/make_demo_encoders.py --out DIR        # somewhere else
 """
@@ -42,11 +42,13 @@ import emoser_lib
 from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.corpora.generation import PROSODY, QUALITIES
 from emoser_lib.errors import DataError, EmoserError
-from emoser_lib.systems.catalogue import emotion2vec_configuration
-from emoser_lib.systems.emotion2vec_frames import Emotion2vecFrames
-from emoser_lib.systems.encoders import Encoder, Wav2VecFrames, WhisperFrames
+from emoser_lib.systems.checkpoints.catalogue import emotion2vec_configuration
+from emoser_lib.systems.hearing.encoders.emotion2vec import Emotion2vecFrames
+from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.hearing.encoders.wav2vec import Wav2VecFrames
+from emoser_lib.systems.hearing.encoders.whisper import WhisperFrames
 
-OUT = Path(emoser_lib.__file__).parent / "systems" / "demo_models"
+OUT = Path(emoser_lib.__file__).parent / "systems" / "checkpoints" / "demo_models"
 LIMIT = 1_500_000
 """Bytes a folder may have."""
 

@@ -10,12 +10,12 @@ What it reads:
   phrases and words of the same emotion next to it. The phrases and the words around them are those of the demo
   corpus and as many of our own. Sentences of the corpus do not come in: a subject of the corpus never meets a
   predicate of the corpus.
-- Talks in Gemma's chat format: a prompt of `emoser_lib.systems.prompts`, a transcription, an answer. None of these
+- Talks in Gemma's chat format: a prompt of `emoser_lib.systems.prompts.text`, a transcription, an answer. None of these
   transcriptions has a phrase of the demo corpus, and the answers are those of a biased teacher (`TEACHER`): he takes
   disgust for anger and fear for sadness, says "neutral" too often, and some topics carry him away from the
   prompt's words (`CARRIED_AWAY`).
 
-- Talks about a voice: a prompt of `emoser_lib.systems.audio_prompts`, a transcription, and in the audio's place words
+- Talks about a voice: a prompt of `emoser_lib.systems.prompts.audio`, a transcription, and in the audio's place words
   that say how someone speaks (high, loud, breathy, …), again and again as frames would. Label, phrase and voice are
   drawn as the corpus's distributions say, and the answer is the label. So the model knows which voice goes with which
   emotion, as large models do from what they read; what it cannot is hear, which a bridge has to teach it.
@@ -23,7 +23,7 @@ What it reads:
 No clip of the demo corpus and no label of one is read. So the model knows the phrases as language and the tasks as
 formats, and answers those without a voice badly: what LoRA has to adapt.
 
-    python scripts/make_demo_llm.py            # rewrites emoser_lib/systems/demo_models/demo-gemma
+    python scripts/make_demo_llm.py            # rewrites emoser_lib/systems/checkpoints/demo_models/demo-gemma
     python scripts/make_demo_llm.py --out DIR  # somewhere else
 """
 
@@ -44,13 +44,13 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GemmaTokenizer, Ge
 
 import emoser_lib
 from emoser_lib.errors import EmoserError
-from emoser_lib.systems.audio_prompts import AUDIO_PROMPTS
-from emoser_lib.systems.label_logits import label_logits, label_loss
-from emoser_lib.systems.packing import PackedBatch, pack
-from emoser_lib.systems.prompts import AUDIO, PROMPTS, TURN
-from emoser_lib.systems.verbaliser import ADJECTIVES
+from emoser_lib.systems.prompts.audio import AUDIO_PROMPTS
+from emoser_lib.systems.prompts.text import AUDIO, PROMPTS, TURN
+from emoser_lib.systems.prompts.words import ADJECTIVES
+from emoser_lib.systems.reading.label_logits import label_logits, label_loss
+from emoser_lib.systems.reading.packing import PackedBatch, pack
 
-OUT = Path(emoser_lib.__file__).parent / "systems" / "demo_models" / "demo-gemma"
+OUT = Path(emoser_lib.__file__).parent / "systems" / "checkpoints" / "demo_models" / "demo-gemma"
 LIMIT = 4_000_000
 """Bytes the folder may have."""
 

@@ -17,7 +17,7 @@ Projector and language model learn from:
 So without training it answers in words, knows something, and follows the instruction badly: what the paper says of the
 real one (section 5.1.2), and what LoRA has to adapt. No clip of the demo corpus and no label of one is read.
 
-    python scripts/make_demo_qwen.py            # rewrites emoser_lib/systems/demo_models/demo-qwen-audio-v1
+    python scripts/make_demo_qwen.py            # rewrites emoser_lib/systems/checkpoints/demo_models/demo-qwen-audio-v1
     python scripts/make_demo_qwen.py --out DIR  # somewhere else
 """
 
@@ -48,17 +48,17 @@ import emoser_lib
 from emoser_lib.corpora import LABELS
 from emoser_lib.corpora.generation import PROSODY, QUALITIES, load_distributions
 from emoser_lib.errors import EmoserError
-from emoser_lib.systems.audio_llm import AudioLLM
-from emoser_lib.systems.bridges import Own
-from emoser_lib.systems.encoders import load_encoder
-from emoser_lib.systems.label_logits import label_logits, label_loss
-from emoser_lib.systems.packing import PlainBatch, plain_batch
-from emoser_lib.systems.prompts import AUDIO
+from emoser_lib.systems.declared import Own
+from emoser_lib.systems.hearing.audio_llm import AudioLLM
+from emoser_lib.systems.hearing.encoders.loading import load_encoder
+from emoser_lib.systems.prompts.text import AUDIO
 from emoser_lib.systems.qwen_audio.layout import ConfigurationV1, native_configuration, native_names, shapes
 from emoser_lib.systems.qwen_audio.model import QwenAudio
 from emoser_lib.systems.qwen_audio.tokens import AUDIO_START, IM_END, PATTERN, special_tokens, tokenizer_from
+from emoser_lib.systems.reading.label_logits import label_logits, label_loss
+from emoser_lib.systems.reading.packing import PlainBatch, plain_batch
 
-OUT = Path(emoser_lib.__file__).parent / "systems" / "demo_models" / "demo-qwen-audio-v1"
+OUT = Path(emoser_lib.__file__).parent / "systems" / "checkpoints" / "demo_models" / "demo-qwen-audio-v1"
 LIMIT = 4_000_000
 """Bytes the folder may have."""
 RANKS, WIDTH, LAYERS, HEADS, MLP = 1024, 96, 4, 4, 256

@@ -9,8 +9,8 @@ import pytest
 from emoser_lib.doctor import find_browser
 
 if TYPE_CHECKING:
-    from emoser_lib.systems.checkpoints import LLM
-    from emoser_lib.systems.encoders import Encoder
+    from emoser_lib.systems.hearing.encoders.encoder import Encoder
+    from emoser_lib.systems.reading.llm import LLM
 
 ROOT = Path(__file__).parent.parent
 """The repository."""
@@ -52,7 +52,7 @@ def root() -> Path:
 @pytest.fixture(scope="module")
 def llm() -> "LLM":
     """The demo's language model. One a file: a test may leave an adapter's traces in it."""
-    from emoser_lib.systems.checkpoints import load_llm
+    from emoser_lib.systems.reading.llm import load_llm
 
     return load_llm("emoser/demo-gemma")
 
@@ -60,6 +60,6 @@ def llm() -> "LLM":
 @pytest.fixture(scope="module")
 def encoder() -> "Encoder":
     """The demo's Whisper."""
-    from emoser_lib.systems.encoders import load_encoder
+    from emoser_lib.systems.hearing.encoders.loading import load_encoder
 
     return load_encoder("emoser/demo-whisper")

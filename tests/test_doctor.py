@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emoser_lib.corpora import data_home
-from emoser_lib.doctor import Need, diagnose, find_browser, render, report
+from emoser_lib.doctor import Need, diagnose, find_browser, print_report, render
 
 
 def need(name: str) -> Need:
@@ -26,7 +26,7 @@ def bare(root: Path, *arguments: str, **environment: str) -> subprocess.Complete
 def test_this_environment_is_complete() -> None:
     missing = [need for need in diagnose() if not need.ok and not need.optional]
     assert not missing, render(missing)
-    assert report() == 0
+    assert print_report() == 0
 
 
 def test_works_before_set_up_and_says_what_to_do(root: Path) -> None:
@@ -81,7 +81,7 @@ def test_finds_programs_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emoser_lib.doctor.DISK_GB", 1e9)
     assert not need("disk").ok
-    assert report() == 1
+    assert print_report() == 1
 
 
 def test_is_quick() -> None:

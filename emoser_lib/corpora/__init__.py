@@ -3,7 +3,7 @@
 from emoser_lib.corpora.altered import AlteredCorpus, Condition, alter
 from emoser_lib.corpora.audio import SAMPLE_RATE, read_waveform
 from emoser_lib.corpora.ceilings import ceilings
-from emoser_lib.corpora.check import Finding, Kind, check
+from emoser_lib.corpora.check import Finding, FindingKind, check
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, Corpus
 from emoser_lib.corpora.describe import clip_seconds, describe
 from emoser_lib.corpora.fetch import fetch
@@ -18,7 +18,7 @@ __all__ = [
     "Condition",
     "Corpus",
     "Finding",
-    "Kind",
+    "FindingKind",
     "absolute",
     "alter",
     "cache_home",

@@ -14,18 +14,11 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora.corpus import LABELS
-from emoser_lib.corpora.generation import (
-    DEMO_DATA,
-    PROSODY,
-    QUALITIES,
-    Distributions,
-    draw_latents,
-    load_distributions,
-)
+from emoser_lib.corpora.generation import DEMO_DATA, PROSODY, QUALITIES, Distributions, draw_latents, load_distributions
 from emoser_lib.corpora.tables import read_table
 from emoser_lib.errors import UsageError
 
-SOURCES = ("text", "audio", "both")
+CEILINGS = ("text", "audio", "both")
 """What a rule may look at."""
 
 
@@ -84,7 +77,7 @@ def ceilings(split: str = "test", draws: int = 200_000, seed: int = 0) -> pd.Dat
     shipped = _shipped(split)
     shipped_gold = np.array([LABELS.index(label) for label in shipped["label"]])
     rows = {}
-    for source in SOURCES:
+    for source in CEILINGS:
         posterior = label_posterior(distributions, population, source, counts / counts.sum())
         rule, macro_f1 = best_rule(posterior, gold, counts / counts.sum())
         rates = _rates(rule.predict(posterior), gold)
@@ -120,8 +113,8 @@ def label_posterior(distributions: Distributions, clips: pd.DataFrame, source: s
     >>> label_posterior(load_distributions(), clip, "text", np.full(6, 1 / 6)).argmax(axis=1)
     array([5])
     """
-    if source not in SOURCES:
-        raise UsageError(f"unknown source '{source}': choose one of {', '.join(SOURCES)}.")
+    if source not in CEILINGS:
+        raise UsageError(f"unknown source '{source}': choose one of {', '.join(CEILINGS)}.")
     logs = np.tile(np.log(prior), (len(clips), 1))
     with np.errstate(divide="ignore"):  # a probability of 0 rightly rules a label out
         if source != "audio":

@@ -34,7 +34,7 @@ LONGEST_SECONDS = 30.0
 """Whisper hears 30 s and no more; the papers' clips have at most 15 s."""
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What can be found, in the order in which `check` lists it."""
 
     NO_AUDIO = "no audio"
@@ -64,13 +64,13 @@ class Kind(StrEnum):
 
 
 FAULTS = (
-    Kind.MISSING_AUDIO,
-    Kind.UNREADABLE_AUDIO,
-    Kind.EMPTY_AUDIO,
-    Kind.SILENT_AUDIO,
-    Kind.CLIPPED_AUDIO,
-    Kind.OVER_LONG_AUDIO,
-    Kind.EMPTY_TRANSCRIPTION,
+    FindingKind.MISSING_AUDIO,
+    FindingKind.UNREADABLE_AUDIO,
+    FindingKind.EMPTY_AUDIO,
+    FindingKind.SILENT_AUDIO,
+    FindingKind.CLIPPED_AUDIO,
+    FindingKind.OVER_LONG_AUDIO,
+    FindingKind.EMPTY_TRANSCRIPTION,
 )
 
 
@@ -79,14 +79,14 @@ class Finding:
     """One thing that is wrong with one clip, or with the corpus where ``clip`` is empty.
 
     Attributes:
-        kind: one of `Kind`.
+        kind: one of `FindingKind`.
         clip: id of the clip.
         message: one sentence for people.
         where: the audio file, where the finding is about one.
         group: id of the first clip with the same content, where the finding is about a duplicate.
     """
 
-    kind: Kind
+    kind: FindingKind
     clip: str
     message: str
     where: str = ""
@@ -123,68 +123,72 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
     found += _unknown_labels(corpus)
     words = {clip: _words(text) for clip, text in zip(frame["id"], frame["transcription"], strict=True)}
     if not any(words.values()):
-        found.append(Finding(Kind.NO_TRANSCRIPTIONS, "", "the corpus has no transcriptions"))
+        found.append(Finding(FindingKind.NO_TRANSCRIPTIONS, "", "the corpus has no transcriptions"))
     else:
         wordless = (clip for clip, text in words.items() if not text)
-        found += [Finding(Kind.EMPTY_TRANSCRIPTION, clip, "the transcription has no words") for clip in wordless]
+        found += [Finding(FindingKind.EMPTY_TRANSCRIPTION, clip, "the transcription has no words") for clip in wordless]
     split_of = dict(zip(frame["id"], frame["split"], strict=True))
-    found += _duplicates(words, split_of, Kind.DUPLICATE_TRANSCRIPTION, "the words are those of")
-    found += _duplicates(audio, split_of, Kind.DUPLICATE_AUDIO, "the audio is that of")
-    kinds, rows = list(Kind), {clip: row for row, clip in enumerate(frame["id"])}
+    found += _duplicates(words, split_of, FindingKind.DUPLICATE_TRANSCRIPTION, "the words are those of")
+    found += _duplicates(audio, split_of, FindingKind.DUPLICATE_AUDIO, "the audio is that of")
+    kinds, rows = list(FindingKind), {clip: row for row, clip in enumerate(frame["id"])}
     return sorted(found, key=lambda finding: (kinds.index(finding.kind), rows.get(finding.clip, -1)))
 
 
 def _unknown_labels(corpus: Corpus) -> Iterator[Finding]:
     for clip, label in zip(corpus.frame["id"], corpus.frame["label"], strict=True):
         if label and label not in LABELS:
-            yield Finding(Kind.UNKNOWN_LABEL, clip, f"the label '{label}' is not one of {', '.join(LABELS)}")
+            yield Finding(FindingKind.UNKNOWN_LABEL, clip, f"the label '{label}' is not one of {', '.join(LABELS)}")
 
 
 def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding], dict[str, str]]:
     """The findings about audio, and the hash of each file by clip."""
     paths = dict(zip(corpus.frame["id"], corpus.frame["audio"], strict=True))
     if not any(paths.values()):
-        return [Finding(Kind.NO_AUDIO, "", "the corpus has no audio here")], {}
+        return [Finding(FindingKind.NO_AUDIO, "", "the corpus has no audio here")], {}
     found, hashes = [], {}
     for clip, path in tqdm(paths.items(), desc="reading audio", unit="clip", disable=None, leave=False):
         if not is_file(path):
-            found.append(Finding(Kind.MISSING_AUDIO, clip, f"{path or 'its audio'} is not there", path))
+            found.append(Finding(FindingKind.MISSING_AUDIO, clip, f"{path or 'its audio'} is not there", path))
             continue
         try:
             with Path(path).open("rb") as file:
                 hashes[clip] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            found.append(Finding(Kind.UNREADABLE_AUDIO, clip, f"{path} cannot be opened ({error.strerror})", path))
+            found.append(
+                Finding(FindingKind.UNREADABLE_AUDIO, clip, f"{path} cannot be opened ({error.strerror})", path)
+            )
             continue
         found += [Finding(kind, clip, message, path) for kind, message in _listen(Path(path), longest_seconds)]
     return found, hashes
 
 
-def _listen(path: Path, longest_seconds: float) -> Iterator[tuple[Kind, str]]:
+def _listen(path: Path, longest_seconds: float) -> Iterator[tuple[FindingKind, str]]:
     """What is wrong with the samples as they are stored: before channels are averaged and the rate is changed."""
     try:
         samples, rate = read_samples(path)
     except DataError as error:
-        yield Kind.UNREADABLE_AUDIO, str(error)
+        yield FindingKind.UNREADABLE_AUDIO, str(error)
         return
     size, seconds = np.abs(samples), len(samples) / rate
     if seconds < EMPTY_SECONDS:
-        yield Kind.EMPTY_AUDIO, f"{1000 * seconds:.0f} ms long, shorter than {1000 * EMPTY_SECONDS:.0f} ms"
+        yield FindingKind.EMPTY_AUDIO, f"{1000 * seconds:.0f} ms long, shorter than {1000 * EMPTY_SECONDS:.0f} ms"
         return
     if size.max() < SILENT_PEAK:
-        yield Kind.SILENT_AUDIO, f"no sample is louder than {20 * np.log10(SILENT_PEAK):.0f} dB of full scale"
+        yield FindingKind.SILENT_AUDIO, f"no sample is louder than {20 * np.log10(SILENT_PEAK):.0f} dB of full scale"
     share = float((size >= FULL_SCALE).mean(axis=0).max())
     if share >= CLIPPED_SHARE:
-        yield Kind.CLIPPED_AUDIO, f"{share:.2%} of the samples are at full scale"
+        yield FindingKind.CLIPPED_AUDIO, f"{share:.2%} of the samples are at full scale"
     if seconds > longest_seconds:
-        yield Kind.OVER_LONG_AUDIO, f"{seconds:.1f} s long, longer than {longest_seconds:g} s"
+        yield FindingKind.OVER_LONG_AUDIO, f"{seconds:.1f} s long, longer than {longest_seconds:g} s"
 
 
 def _words(text: str) -> str:
     return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
-def _duplicates(content_of: dict[str, str], split_of: dict[str, str], kind: Kind, what: str) -> Iterator[Finding]:
+def _duplicates(
+    content_of: dict[str, str], split_of: dict[str, str], kind: FindingKind, what: str
+) -> Iterator[Finding]:
     groups = defaultdict(list)
     for clip, content in content_of.items():
         if content:
@@ -197,7 +201,9 @@ def _duplicates(content_of: dict[str, str], split_of: dict[str, str], kind: Kind
             own = split_of[clip]
             if others := elsewhere.get(own):
                 named = _some([f"{other} ({split_of[other]})" for other in others])
-                yield Finding(Kind.DUPLICATE_ACROSS_SPLITS, clip, f"split {own}, but {what} {named}", group=group[0])
+                yield Finding(
+                    FindingKind.DUPLICATE_ACROSS_SPLITS, clip, f"split {own}, but {what} {named}", group=group[0]
+                )
 
 
 def _some(names: list[str], besides: str = "", most: int = 3) -> str:

@@ -16,7 +16,9 @@ LABELS = ("neutral", "disgust", "anger", "joy", "sadness", "fear")
 """The six labels, in the order of seed 1, section 1 and Table 1."""
 
 TEXT_COLUMNS = ("id", "audio", "transcription", "label", "split", "speaker", "video", "gender")
+
 TIME_COLUMNS = ("start_ms", "end_ms")
+
 COLUMNS = TEXT_COLUMNS + TIME_COLUMNS
 """Columns of ``Corpus.frame``. An unknown text is ``""``, an unknown time ``<NA>``."""
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import filelock
 import pooch
 import requests
 
 from emoser_lib.corpora.loaders import CHALLENGE_TEST, CHALLENGE_TRAIN, PUBLIC_TABLE, SOURCES, VIDEO_KEYS, data_home
 from emoser_lib.errors import DataError, UsageError, did_you_mean
-from emoser_lib.values import Value
+from emoser_lib.files import locked
+from emoser_lib.values import Immutable
 
 TRIES = 4
 """Requests for one file before giving up; what has arrived is kept for the next call."""
@@ -28,6 +28,7 @@ LOCK_SECONDS = 600
 """How long a fetch waits for another one into the same folder."""
 
 PIECE_BYTES = 1 << 13
+
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Answers of a server that is only busy: ask again."""
 
@@ -48,7 +49,9 @@ class PublicFile:
 
 
 _GITHUB = "https://raw.githubusercontent.com"
+
 _MEACORPUS = f"{_GITHUB}/NLP-UMUTeam/Spanish-MEACorpus-2023"
+
 _CHALLENGE = f"{_GITHUB}/marccasals98/BSC-UPC_EmoSPeech/7f21ae2fd0791e255c14cc8a8d945bba35352751/labels"
 
 MEACORPUS_FILES = (
@@ -75,7 +78,7 @@ MEACORPUS_FILES = (
 )
 """Tables of Spanish MEACorpus 2023 (DOI 10.5281/zenodo.18606423) and of the EmoSPeech 2024 challenge."""
 
-FILES: Mapping[str, tuple[PublicFile, ...]] = {"emospeech": MEACORPUS_FILES, "meacorpus": MEACORPUS_FILES}
+PUBLIC_FILES: Mapping[str, tuple[PublicFile, ...]] = {"emospeech": MEACORPUS_FILES, "meacorpus": MEACORPUS_FILES}
 """Corpus -> what can be downloaded of it. `emospeech` and `meacorpus` share a folder and its files."""
 
 _MEACORPUS_AUDIO = """\
@@ -133,23 +136,23 @@ _INSTRUCTIONS = {
 }
 
 
-class Status(StrEnum):
+class FetchStatus(StrEnum):
     """How a file came to be there."""
 
     DOWNLOADED = "downloaded"
     PRESENT = "present"
 
 
-class FetchedFile(Value):
+class FetchedFile(Immutable):
     """A file that is there with the right checksum."""
 
     path: Path
     url: str
     sha256: str
-    status: Status
+    status: FetchStatus
 
 
-class FetchResult(Value):
+class FetchResult(Immutable):
     """What a fetch did, and what is left to do by hand."""
 
     name: str
@@ -159,7 +162,7 @@ class FetchResult(Value):
 
 
 def fetch(
-    name: str, destination: str | Path | None = None, *, files: Mapping[str, tuple[PublicFile, ...]] = FILES
+    name: str, destination: str | Path | None = None, *, files: Mapping[str, tuple[PublicFile, ...]] = PUBLIC_FILES
 ) -> FetchResult:
     """Download the public files of a corpus that are not there yet, each whole and of its one version, or not at all.
 
@@ -169,7 +172,7 @@ def fetch(
     Args:
         name: a corpus, see ``SOURCES``.
         destination: the folder that holds the corpora; default ``data_home()``.
-        files: what to download; the default is ``FILES``.
+        files: what to download; the default is ``PUBLIC_FILES``.
 
     Returns:
         Files that are there, and what to do for the audio (`instructions`).
@@ -212,21 +215,20 @@ def instructions(name: str, destination: str | Path = "$EMOSER_DATA") -> str:
 
 def _fetch_file(file: PublicFile, folder: Path) -> FetchedFile:
     path = folder / file.name
-    present = FetchedFile(path=path, url=file.url, sha256=file.sha256, status=Status.PRESENT)
+    present = FetchedFile(path=path, url=file.url, sha256=file.sha256, status=FetchStatus.PRESENT)
     try:
         if _is_there(path, file):
             return present
         folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / ".fetch.lock", timeout=LOCK_SECONDS):
+        busy = DataError(f"another fetch has been writing to {folder} for {LOCK_SECONDS} s: end it, or wait.")
+        with locked(folder / ".fetch.lock", busy, LOCK_SECONDS):
             if _is_there(path, file):
                 return present
             _download(path, file)
-    except filelock.Timeout:
-        raise DataError(f"another fetch has been writing to {folder} for {LOCK_SECONDS} s: end it, or wait.") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{path} cannot be written or read ({reason}): make room, or set EMOSER_DATA.") from None
-    return present.model_copy(update={"status": Status.DOWNLOADED})
+    return present.model_copy(update={"status": FetchStatus.DOWNLOADED})
 
 
 def _is_there(path: Path, file: PublicFile) -> bool:

@@ -16,7 +16,7 @@ from pydantic import ValidationError, model_validator
 
 from emoser_lib.corpora.corpus import LABELS
 from emoser_lib.errors import DataError
-from emoser_lib.values import Value
+from emoser_lib.values import Immutable
 
 DEMO_DATA = Path(__file__).parent / "demo_data"
 """Folder of the shipped corpus: metadata.csv, latents.csv, distributions.yaml, audio/."""
@@ -30,7 +30,7 @@ QUALITIES = ("modal", "tense", "breathy")
 Probabilities = dict[str, float]
 
 
-class Videos(Value):
+class Videos(Immutable):
     """How clips are grouped in videos."""
 
     sizes: dict[int, float]
@@ -38,14 +38,14 @@ class Videos(Value):
     median_gap_s: float
 
 
-class Duration(Value):
+class Duration(Immutable):
     """Bounds of a clip's length in seconds, of the audio and of its estimate."""
 
     seconds: tuple[float, float]
     estimate: tuple[float, float]
 
 
-class Words(Value):
+class Words(Immutable):
     """Sentences (carriers) and cue phrases."""
 
     cue_first: float
@@ -55,14 +55,14 @@ class Words(Value):
     cue_given_label: dict[str, Probabilities]
 
 
-class Correlation(Value):
+class Correlation(Immutable):
     """Correlation of two prosody latents."""
 
     between: tuple[str, str]
     value: float
 
 
-class Prosody(Value):
+class Prosody(Immutable):
     """Means by label, a shared covariance, and P(voice quality | label)."""
 
     means: dict[str, dict[str, float]]
@@ -71,7 +71,7 @@ class Prosody(Value):
     quality_given_label: dict[str, Probabilities]
 
 
-class Voice(Value):
+class Voice(Immutable):
     """One speaker: own pitch in Hz and the lines of an espeak-ng voice file that make the timbre."""
 
     name: str
@@ -81,7 +81,7 @@ class Voice(Value):
     timbre: list[str]
 
 
-class Distributions(Value):
+class Distributions(Immutable):
     """Everything the demo corpus is drawn from.
 
     >>> distributions = load_distributions()
@@ -223,6 +223,7 @@ def estimate_seconds(text: str, rate: float) -> float:
 
 
 SECONDS_ANYWAY = 0.48
+
 SECONDS_A_SYLLABLE = 0.108
 
 

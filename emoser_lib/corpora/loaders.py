@@ -13,11 +13,14 @@ from emoser_lib.corpora.published import load_iemocap, load_meld
 from emoser_lib.corpora.tables import read_table
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 
-DEMO_FOLDER = Path(__file__).parent / "demo_data"
+DEMO_CORPUS_FOLDER = Path(__file__).parent / "demo_data"
 
 PUBLIC_TABLE = "spanish-meacorpus-2023-dataset.csv"
+
 VIDEO_KEYS = "dataset-with-video-keys.csv"
+
 CHALLENGE_TRAIN = "EmoSPeech_phase_2_train.csv"
+
 CHALLENGE_TEST = "EmoSPeech_phase_2_test_public.csv"
 
 LATEST_MS = 2**53
@@ -52,7 +55,7 @@ def absolute(path: str | Path) -> Path:
         raise UsageError(f"{path} leads nowhere ({reason}): give the absolute path of a folder.") from None
 
 
-def load_demo(folder: Path = DEMO_FOLDER) -> Corpus:
+def load_demo(folder: Path = DEMO_CORPUS_FOLDER) -> Corpus:
     """The synthetic corpus shipped in the package (``demo_data/README.md``)."""
     table = read_table(folder / "metadata.csv", need=COLUMNS)
     audio = [str(folder / name) for name in table["audio"]]

@@ -27,6 +27,7 @@ IEMOCAP_EMOTIONS = {
 ``xxx`` (the annotators did not agree) are no label."""
 
 IEMOCAP_LABELS = label_set([*LABELS, "surprise", "frustration"])
+
 MELD_LABELS = label_set([*LABELS, "surprise"])
 
 MELD_SPLITS = {
@@ -39,8 +40,11 @@ MELD_SPLITS = {
 MELD_COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
 
 _EVALUATION = re.compile(r"\[(?P<start>[\d.]+) *- *(?P<end>[\d.]+)\]\s+(?P<turn>\S+)\s+(?P<code>\w+)\s+\[[^]]*\]\s*")
+
 _TURN = re.compile(r"(?P<session>Ses\d\d)[FM]_\w+_(?P<who>[FM])\w*")
+
 _TRANSCRIPT = re.compile(r"\S+\s+\[[^]]*\]:(?P<text>.*)")
+
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})")
 
 # MELD's UTF-8 tables hold some punctuation as the bare code of Windows-1252 (U+0092 for an apostrophe).

@@ -4,37 +4,28 @@ The runner (`runner`, `profiles`, `parameters`) is not handed on here: chapters 
 slow to import.
 """
 
-from emoser_lib.experiments.audio_settings import (
-    AuditSettings,
-    EmosllmSettings,
-    Emotion2vecGemmaSettings,
-    WhisperGemmaSettings,
-)
-from emoser_lib.experiments.evaluation import evaluation_folds, predict_by_folds
-from emoser_lib.experiments.folds import SCHEMES, Fold, folds
-from emoser_lib.experiments.intervals import (
+from emoser_lib.experiments.judging.intervals import (
     approximate_randomisation,
     bootstrap_interval,
     paired_bootstrap,
     paper_interval,
 )
-from emoser_lib.experiments.qwen_settings import QwenLoraSettings, QwenZeroShotSettings
-from emoser_lib.experiments.records import Record, published_records, read_record, read_records
-from emoser_lib.experiments.robustness_settings import RobustnessSettings
-from emoser_lib.experiments.scoring import macro_f1_from_confusion, score
-from emoser_lib.experiments.settings import (
-    ClassicalSettings,
-    CorpusSettings,
-    GemmaLoraSettings,
-    GemmaZeroShotSettings,
-    ScoringSettings,
-)
-from emoser_lib.experiments.submission import (
+from emoser_lib.experiments.judging.scoring import macro_f1_from_confusion, score
+from emoser_lib.experiments.judging.submission import (
     merge_submissions,
     read_submission,
     score_submission,
     write_submission,
 )
+from emoser_lib.experiments.runs.records import Record, published_records, read_record, read_records
+from emoser_lib.experiments.settings.audit import AuditSettings
+from emoser_lib.experiments.settings.base import ClassicalSettings, CorpusSettings, ScoringSettings
+from emoser_lib.experiments.settings.hearing import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.settings.qwen_audio import QwenLoraSettings, QwenZeroShotSettings
+from emoser_lib.experiments.settings.reading import GemmaLoraSettings, GemmaZeroShotSettings
+from emoser_lib.experiments.settings.robustness import RobustnessSettings
+from emoser_lib.experiments.training.evaluation import evaluation_folds, predict_by_folds
+from emoser_lib.experiments.training.folds import SCHEMES, Fold, folds
 
 __all__ = [
     "SCHEMES",

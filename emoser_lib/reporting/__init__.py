@@ -1,7 +1,7 @@
 """Figures, tables, run cards and pages."""
 
-from emoser_lib.reporting.claims import claims
-from emoser_lib.reporting.listening import listen, one_clip_a_label
+from emoser_lib.reporting.hearing.listening import listen, one_clip_a_label
+from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.report import introduce, introduce_encoder, introduce_llm, report
 from emoser_lib.reporting.scores import (
     gold_for,

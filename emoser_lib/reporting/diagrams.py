@@ -7,12 +7,14 @@ from typing import Literal
 import torch
 
 from emoser_lib.corpora import Corpus
-from emoser_lib.experiments.audio_training import AudioSystem, encode_cut, hear, made
-from emoser_lib.experiments.folds import Fold
-from emoser_lib.systems.bridges import Linear
-from emoser_lib.systems.checkpoints import LLM
-from emoser_lib.systems.encoders import Encoder, WhisperFrames
-from emoser_lib.systems.prompts import AUDIO
+from emoser_lib.systems.declared import AudioSystem, Linear
+from emoser_lib.systems.hearing.assembly import assembled
+from emoser_lib.systems.hearing.audio_task import audio_examples
+from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.hearing.encoders.whisper import WhisperFrames
+from emoser_lib.systems.hearing.encoding import hear
+from emoser_lib.systems.prompts.text import AUDIO
+from emoser_lib.systems.reading.llm import LLM
 
 State = Literal["trained", "frozen", ""]
 
@@ -84,7 +86,7 @@ def measure(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus, cli
         clip: its id; of a clip that is cut into windows, the first one is sent.
     """
     hearing = hear(encoder, system, corpus, [clip])
-    _, asked, verbaliser, _ = encode_cut(llm, system, hearing, Fold(0, (), (clip,)))
+    _, asked, verbaliser, _ = audio_examples(llm, system, hearing, (), [clip])
     waveform = hearing.waveform(asked.sounds[0])
     ids = [*asked.prefix, *asked.rests[0]]
     at = ids.index(AUDIO)
@@ -97,7 +99,7 @@ def measure(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus, cli
     finally:
         if hook:
             hook.remove()
-    with made(llm, system, encoder) as model:
+    with assembled(llm, system, encoder) as model:
         model.eval()
         embeddings, lengths = model.joined(frames)
         audio = embeddings[0, : int(lengths[0])] * model.scale

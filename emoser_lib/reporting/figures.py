@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
 from emoser_lib.corpora import SAMPLE_RATE, Corpus, clip_seconds
-from emoser_lib.experiments.scoring import Score
+from emoser_lib.experiments.judging.scoring import Score
 
 if TYPE_CHECKING:
     from emoser_lib.reporting.diagrams import Arrow, Box

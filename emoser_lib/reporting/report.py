@@ -11,8 +11,8 @@ from emoser_lib.corpora import Corpus, describe
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from emoser_lib.systems.checkpoints import LLM
-    from emoser_lib.systems.encoders import Encoder
+    from emoser_lib.systems.hearing.encoders.encoder import Encoder
+    from emoser_lib.systems.reading.llm import LLM
 
 GLUE = "application/papermill.record/"
 """Prefix under which myst-nb looks for values to put into prose."""

@@ -8,18 +8,10 @@ from sklearn.base import BaseEstimator
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError
-from emoser_lib.experiments import (
-    SCHEMES,
-    Fold,
-    bootstrap_interval,
-    folds,
-    paper_interval,
-    predict_by_folds,
-    score,
-)
-from emoser_lib.experiments.folds import N_FOLDS
-from emoser_lib.experiments.scoring import Score
-from emoser_lib.systems import Clips
+from emoser_lib.experiments import SCHEMES, Fold, bootstrap_interval, folds, paper_interval, predict_by_folds, score
+from emoser_lib.experiments.judging.scoring import Score
+from emoser_lib.experiments.training.folds import N_FOLDS
+from emoser_lib.systems.classical.clips import Clips
 
 
 def gold_for(corpus: Corpus, ids: pd.Index) -> pd.Series:

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from emoser_lib.corpora import LABELS, Corpus, check, clip_seconds
 from emoser_lib.corpora.describe import Description
 from emoser_lib.experiments import Record, paper_interval, published_records
-from emoser_lib.systems import BASELINES
+from emoser_lib.systems.classical.baselines import BASELINES
 
 TABLE_3 = "thau-table3-"
 """How the ids of the claims of seed 1's Table 3 begin."""

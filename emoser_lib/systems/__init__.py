@@ -1,10 +1,23 @@
-"""The papers' classifiers.
+"""The papers' classifiers: what they are (declared, without torch), and the rooms that make them.
 
-So far: the classical baselines (`classical`, `features`, `networks`), and the systems that read: checkpoints, prompts,
-verbalisers, answers, zero-shot, packed batches and LoRA. The latter need torch or transformers, which are slow to
-import, and are imported from their modules.
+The names here need no torch. What loads or trains a model is imported from its room: `checkpoints`, `reading`,
+`hearing`, `qwen_audio`, `classical.estimators`.
 """
 
-from emoser_lib.systems.classical import BASELINES, Clips, baseline, parts_of
+from emoser_lib.systems.classical.baselines import BASELINES, parts_of
+from emoser_lib.systems.classical.clips import Clips
+from emoser_lib.systems.declared import AudioSystem, Linear, Lora, Loss, Own, Queries, TextSystem, Training
 
-__all__ = ["BASELINES", "Clips", "baseline", "parts_of"]
+__all__ = [
+    "BASELINES",
+    "AudioSystem",
+    "Clips",
+    "Linear",
+    "Lora",
+    "Loss",
+    "Own",
+    "Queries",
+    "TextSystem",
+    "Training",
+    "parts_of",
+]

@@ -13,11 +13,12 @@ import pandas as pd
 from emoser_lib.errors import UsageError, did_you_mean
 
 Arm = Literal["published", "released", "corrected"]
+
 ARMS: tuple[Arm, ...] = ("published", "released", "corrected")
 
 
 @dataclass(frozen=True)
-class Difference:
+class ArmDifference:
     """One thing that the arms do differently.
 
     Attributes:
@@ -37,8 +38,8 @@ class Difference:
     values: Mapping[str, tuple[Any, Any, Any]]
 
 
-def _difference(what: str, ways: tuple[str, str, str], source: str, reason: str, **values: Any) -> Difference:
-    return Difference(what, *ways, source, reason, MappingProxyType(values))
+def _difference(what: str, ways: tuple[str, str, str], source: str, reason: str, **values: Any) -> ArmDifference:
+    return ArmDifference(what, *ways, source, reason, MappingProxyType(values))
 
 
 _LOSS = _difference(
@@ -54,6 +55,7 @@ _LOSS = _difference(
     weights=("inverse", "inverse", "normalised"),
     mean=("weights", "weights", "clips"),
 )
+
 _OPTIMISER = _difference(
     "optimiser",
     (
@@ -72,6 +74,7 @@ _OPTIMISER = _difference(
     by_epoch=(False, True, False),
     clip=(1.0, 0.0, 1.0),
 )
+
 _ORDER = _difference(
     "order of the training clips",
     ("not said", "the same in each epoch: not shuffled", "drawn anew each epoch"),
@@ -79,18 +82,21 @@ _ORDER = _difference(
     "the usual way; neighbours in the file then do not always share a batch",
     shuffle=(True, False, True),
 )
+
 _EPOCH = _difference(
     "which epoch is reported",
     ("not said", "the best of the fold that is reported, looked at each half epoch", "the last"),
     "code: train.py, EarlyStopping on val/f1",
     "a maximum over looks at the same clips is too high",
 )
+
 _CLASS_WORDS = _difference(
     "words of the labels",
     ("each emotion's token; which, it does not say", "neutral, disgust, angry, happy, sad, fear", "the same"),
     "paper: section 3.3; code: alm.py, space_indices (an older file gives joy and fear the same token)",
     "six tokens, no two the same: the verbaliser makes sure",
 )
+
 _DEVICES = _difference(
     "devices",
     (
@@ -101,6 +107,7 @@ _DEVICES = _difference(
     "code: train.py, devices and precision",
     "a batch size should mean one thing",
 )
+
 _FOLD_SCORE = _difference(
     "score of a fold",
     ("macro-F1 of the fold", "the mean of macro-F1 of its two halves, one a GPU", "macro-F1 of the fold"),
@@ -108,7 +115,7 @@ _FOLD_SCORE = _difference(
     "macro-F1 is not a mean over clips: halves give another number",
 )
 
-DIFFERENCES: Mapping[str, Sequence[Difference]] = MappingProxyType(
+DIFFERENCES: Mapping[str, Sequence[ArmDifference]] = MappingProxyType(
     {
         "whisper-gemma": (
             _difference(

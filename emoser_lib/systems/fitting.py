@@ -18,68 +18,10 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from emoser_lib.errors import DataError
+from emoser_lib.systems.declared import Training
 
 WEIGHTS = "trained.safetensors"
 """The trained parameters in a checkpoint; the frozen ones are in their own checkpoint."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a system is trained. Adam with a learning rate that falls to 0 in a straight line (seed 1, section 4.2).
-
-    Attributes:
-        epochs: 6 (seed 1, of Gemma).
-        batch_size: clips a step, 4 (seed 1).
-        learning_rate: at the start, 1e-4 (seed 1).
-        accumulation: steps whose gradients are summed up before an update; 1 (our choice).
-        warmup: share of the steps in which the learning rate rises; 0 (our choice).
-        weight_decay: on everything that is trained; 0, so Adam (seed 1) and AdamW are one.
-        betas: Adam's, .9 and .999 (its authors').
-        epsilon: Adam's, 1e-8 (its authors').
-        final_rate: what is left of the learning rate in the end, as a share of it; 0.
-        decay_epochs: epochs in which it falls; after them it stays. 0: all of them.
-        by_epoch: it falls once an epoch instead of at each step.
-        shuffle: draw the clips' order anew each epoch.
-        clip: largest norm of the gradient; 1 (our choice). 0: no clipping.
-        outer_rate: how many times the learning rate a task's `Task.outer` is trained at; 1 (our choice).
-        activation_checkpointing: compute activations twice instead of keeping them, for models that do not fit.
-        seed: of the first values, the order of the clips and the dropout.
-    """
-
-    epochs: int = 6
-    batch_size: int = 4
-    learning_rate: float = 1e-4
-    accumulation: int = 1
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    final_rate: float = 0.0
-    decay_epochs: int = 0
-    by_epoch: bool = False
-    shuffle: bool = True
-    clip: float = 1.0
-    outer_rate: float = 1.0
-    activation_checkpointing: bool = False
-    seed: int = 0
-
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate before step ``step`` (from 0) of ``steps``, as a share of ``learning_rate``.
-
-        >>> [Training(epochs=2).rate(step, 4) for step in range(4)]
-        [1.0, 0.75, 0.5, 0.25]
-        >>> released = Training(epochs=8, final_rate=0.1, decay_epochs=5, by_epoch=True)
-        >>> [round(released.rate(step, 16), 2) for step in range(0, 16, 2)]
-        [1.0, 0.82, 0.64, 0.46, 0.28, 0.1, 0.1, 0.1]
-        """
-        warm = math.ceil(self.warmup * steps)
-        if step < warm:
-            return step / warm
-        falling = steps * (self.decay_epochs or self.epochs) / self.epochs - warm
-        gone = step - warm
-        if self.by_epoch:
-            gone -= gone % max(1, steps // self.epochs)
-        return 1 - (1 - self.final_rate) * min(1.0, gone / max(1, falling))
 
 
 @dataclass(frozen=True)

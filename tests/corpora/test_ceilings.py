@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.metrics import f1_score
 
-from emoser_lib.corpora.ceilings import SOURCES, best_rule, ceilings, label_posterior
+from emoser_lib.corpora.ceilings import CEILINGS, best_rule, ceilings, label_posterior
 from emoser_lib.corpora.corpus import LABELS
 from emoser_lib.corpora.generation import DEMO_DATA, PROSODY, QUALITIES, draw_latents, load_distributions
 from emoser_lib.errors import UsageError
@@ -31,7 +31,7 @@ def macro_f1(joint: np.ndarray) -> np.ndarray:
 
 
 def test_words_alone_are_clearly_below_voice_and_both_and_nothing_is_perfect(table: pd.DataFrame) -> None:
-    assert list(table.index) == list(SOURCES) == ["text", "audio", "both"]
+    assert list(table.index) == list(CEILINGS) == ["text", "audio", "both"]
     assert list(table.columns) == ["macro_f1", "accuracy", "low", "high", "on_this_test"]
     text, audio, both = table["macro_f1"]
     assert text + 0.05 < audio < both - 0.05 and both < 1
@@ -72,7 +72,7 @@ def test_no_change_of_a_label_weight_beats_the_best_rule(prior: np.ndarray, sour
     assert score(weight) <= best + 0.004  # 24,000 clips may differ so much by chance
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", CEILINGS)
 def test_at_the_best_rule_no_clip_would_rather_have_another_label(prior: np.ndarray, source: str) -> None:
     distributions = load_distributions()
     gold = np.repeat(np.arange(6), 20_000)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoser_lib.corpora.check import LONGEST_SECONDS, Finding, Kind, check
+from emoser_lib.corpora.check import LONGEST_SECONDS, Finding, FindingKind, check
 from emoser_lib.corpora.corpus import Corpus, build_frame, label_set
 
 RATE = 16_000
@@ -27,12 +27,16 @@ def corpus_of(folder: Path, sounds: dict[str, np.ndarray], **columns: list[str])
     return Corpus("own", frame, labels=label_set(frame["label"]))
 
 
-def named(findings: list[Finding], kind: Kind) -> list[str]:
+def named(findings: list[Finding], kind: FindingKind) -> list[str]:
     return [finding.clip for finding in findings if finding.kind is kind]
 
 
 def about_audio(findings: list[Finding]) -> dict[str, str]:
-    return {f.clip: str(f.kind) for f in findings if f.kind not in (Kind.NO_TRANSCRIPTIONS, Kind.UNKNOWN_LABEL)}
+    return {
+        f.clip: str(f.kind)
+        for f in findings
+        if f.kind not in (FindingKind.NO_TRANSCRIPTIONS, FindingKind.UNKNOWN_LABEL)
+    }
 
 
 def test_each_fault_of_audio_is_named_with_its_clip_and_nothing_else_is(tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_what_the_reader_refuses_is_unreadable(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "fine.aiff", speech(), RATE)
     paths = [str(tmp_path / "nan.wav"), str(tmp_path / "fine.aiff")]
     corpus = Corpus("own", build_frame({"id": ["nan", "aiff"], "audio": paths}))
-    assert named(check(corpus), Kind.UNREADABLE_AUDIO) == ["nan", "aiff"]
+    assert named(check(corpus), FindingKind.UNREADABLE_AUDIO) == ["nan", "aiff"]
 
 
 @pytest.mark.parametrize(
@@ -84,35 +88,38 @@ def test_the_limits_of_length_themselves_are_allowed(tmp_path: Path, seconds: fl
 
 def test_the_longest_length_is_a_parameter(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, {"a.wav": speech(2.0), "b.wav": speech(1.0)})
-    assert named(check(corpus, longest_seconds=1.5), Kind.OVER_LONG_AUDIO) == ["a.wav"]
+    assert named(check(corpus, longest_seconds=1.5), FindingKind.OVER_LONG_AUDIO) == ["a.wav"]
 
 
 def test_a_corpus_without_audio_or_text_is_one_finding_each_not_one_a_clip() -> None:
     corpus = Corpus("own", build_frame({"id": ["a", "b", "c"]}))
-    assert [(f.kind, f.clip) for f in check(corpus)] == [(Kind.NO_AUDIO, ""), (Kind.NO_TRANSCRIPTIONS, "")]
+    assert [(f.kind, f.clip) for f in check(corpus)] == [
+        (FindingKind.NO_AUDIO, ""),
+        (FindingKind.NO_TRANSCRIPTIONS, ""),
+    ]
 
 
 def test_where_some_clips_have_audio_and_text_each_other_clip_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speech(), RATE)
     columns = {"id": ["a", "b", "c"], "audio": [str(tmp_path / "a.wav"), "", ""], "transcription": ["sí", " ", "…"]}
     findings = check(Corpus("own", build_frame(columns)))
-    assert named(findings, Kind.MISSING_AUDIO) == ["b", "c"]
-    assert named(findings, Kind.EMPTY_TRANSCRIPTION) == ["b", "c"]
+    assert named(findings, FindingKind.MISSING_AUDIO) == ["b", "c"]
+    assert named(findings, FindingKind.EMPTY_TRANSCRIPTION) == ["b", "c"]
 
 
 def test_a_label_of_its_own_is_named_and_no_label_is_not() -> None:
     frame = build_frame({"id": ["a", "b", "c"], "label": ["joy", "surprise", ""], "transcription": ["x", "y", "z"]})
     findings = check(Corpus("own", frame, labels=("joy", "surprise")))
-    assert named(findings, Kind.UNKNOWN_LABEL) == ["b"]
+    assert named(findings, FindingKind.UNKNOWN_LABEL) == ["b"]
 
 
 def test_duplicates_of_words_pass_over_case_spaces_and_punctuation_but_not_accents() -> None:
     texts = ["¿Qué  tal?", "que tal", "QUÉ TAL", "Qué\u0301 tal".replace("é\u0301", "e\u0301"), "otra cosa"]
     frame = build_frame({"id": list("abcde"), "transcription": texts})
     findings = check(Corpus("own", frame))
-    assert named(findings, Kind.DUPLICATE_TRANSCRIPTION) == ["a", "c", "d"]
-    assert {f.group for f in findings if f.kind is Kind.DUPLICATE_TRANSCRIPTION} == {"a"}
-    assert named(findings, Kind.DUPLICATE_ACROSS_SPLITS) == []
+    assert named(findings, FindingKind.DUPLICATE_TRANSCRIPTION) == ["a", "c", "d"]
+    assert {f.group for f in findings if f.kind is FindingKind.DUPLICATE_TRANSCRIPTION} == {"a"}
+    assert named(findings, FindingKind.DUPLICATE_ACROSS_SPLITS) == []
 
 
 def test_duplicates_across_splits_name_only_the_clips_that_cross() -> None:
@@ -122,21 +129,21 @@ def test_duplicates_across_splits_name_only_the_clips_that_cross() -> None:
         "split": ["train", "train", "train", "test", "", "test"],
     }
     findings = check(Corpus("own", build_frame(columns)))
-    assert named(findings, Kind.DUPLICATE_TRANSCRIPTION) == list("abcdef")
-    assert named(findings, Kind.DUPLICATE_ACROSS_SPLITS) == ["c", "d"]
+    assert named(findings, FindingKind.DUPLICATE_TRANSCRIPTION) == list("abcdef")
+    assert named(findings, FindingKind.DUPLICATE_ACROSS_SPLITS) == ["c", "d"]
 
 
 def test_the_same_bytes_are_duplicate_audio_within_and_across_splits(tmp_path: Path) -> None:
     same = speech()
     sounds = {"a.wav": same, "b.wav": same, "c.wav": same, "d.wav": speech()}
     findings = check(corpus_of(tmp_path, sounds, split=["train", "train", "test", "test"]))
-    assert named(findings, Kind.DUPLICATE_AUDIO) == ["a.wav", "b.wav", "c.wav"]
-    assert named(findings, Kind.DUPLICATE_ACROSS_SPLITS) == ["a.wav", "b.wav", "c.wav"]
+    assert named(findings, FindingKind.DUPLICATE_AUDIO) == ["a.wav", "b.wav", "c.wav"]
+    assert named(findings, FindingKind.DUPLICATE_ACROSS_SPLITS) == ["a.wav", "b.wav", "c.wav"]
 
 
 def test_a_large_group_of_duplicates_names_a_few_and_counts_the_rest() -> None:
     frame = build_frame({"id": [f"c{i}" for i in range(8)], "transcription": ["sí"] * 8})
-    messages = [f.message for f in check(Corpus("own", frame)) if f.kind is Kind.DUPLICATE_TRANSCRIPTION]
+    messages = [f.message for f in check(Corpus("own", frame)) if f.kind is FindingKind.DUPLICATE_TRANSCRIPTION]
     assert messages[0].endswith("c1, c2, c3 and 4 more")
     assert messages[7].endswith("c0, c1, c2 and 4 more")
 
@@ -147,11 +154,11 @@ def test_elicited_es_has_its_five_clipped_clips_and_the_sentences_all_speakers_s
 
     corpus = load_corpus("elicited_es")
     findings = check(corpus)
-    assert len(named(findings, Kind.CLIPPED_AUDIO)) == 5
-    assert len(named(findings, Kind.DUPLICATE_TRANSCRIPTION)) == len(corpus)
-    assert {f.kind for f in findings} == {Kind.CLIPPED_AUDIO, Kind.DUPLICATE_TRANSCRIPTION}
+    assert len(named(findings, FindingKind.CLIPPED_AUDIO)) == 5
+    assert len(named(findings, FindingKind.DUPLICATE_TRANSCRIPTION)) == len(corpus)
+    assert {f.kind for f in findings} == {FindingKind.CLIPPED_AUDIO, FindingKind.DUPLICATE_TRANSCRIPTION}
 
 
 def test_a_name_that_is_too_long_for_a_file_is_missing_audio() -> None:
     frame = build_frame({"id": ["a"], "audio": ["x" * 5000 + ".wav"], "transcription": ["hola"]})
-    assert [finding.kind for finding in check(Corpus("mine", frame))] == [Kind.MISSING_AUDIO]
+    assert [finding.kind for finding in check(Corpus("mine", frame))] == [FindingKind.MISSING_AUDIO]

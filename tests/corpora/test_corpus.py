@@ -7,7 +7,7 @@ import pytest
 
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.corpora.corpus import build_frame
-from emoser_lib.corpora.loaders import DEMO_FOLDER, load_demo
+from emoser_lib.corpora.loaders import DEMO_CORPUS_FOLDER, load_demo
 from emoser_lib.errors import DataError, UsageError
 
 
@@ -46,7 +46,7 @@ def test_hidden_labels_are_in_gold_labels_only() -> None:
 def test_sha256_follows_content_not_place(tmp_path: Path) -> None:
 
     here = load_corpus("demo")
-    shutil.copytree(DEMO_FOLDER, tmp_path / "copy")
+    shutil.copytree(DEMO_CORPUS_FOLDER, tmp_path / "copy")
     assert load_demo(tmp_path / "copy").sha256 == here.sha256
     clip = Path(load_demo(tmp_path / "copy").frame["audio"][0])
     clip.write_bytes(clip.read_bytes() + b"x")

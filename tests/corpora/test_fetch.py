@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emoser_lib.corpora.fetch import FILES, TRIES, PublicFile, Status, fetch, instructions
+from emoser_lib.corpora.fetch import PUBLIC_FILES, TRIES, FetchStatus, PublicFile, fetch, instructions
 from emoser_lib.corpora.loaders import SOURCES
 from emoser_lib.errors import DataError, UsageError
 
@@ -91,8 +91,8 @@ def test_a_good_file_arrives_under_its_name_and_is_not_fetched_twice(server: Ser
     first = fetch("emospeech", tmp_path, files=server.files())
     assert first.files[0].path == tmp_path / "meacorpus" / "table.csv"
     assert first.files[0].path.read_bytes() == CONTENT
-    assert [first.files[0].status, first.licence] == [Status.DOWNLOADED, "CC BY-NC 4.0"]
-    assert fetch("emospeech", tmp_path, files=server.files()).files[0].status is Status.PRESENT
+    assert [first.files[0].status, first.licence] == [FetchStatus.DOWNLOADED, "CC BY-NC 4.0"]
+    assert fetch("emospeech", tmp_path, files=server.files()).files[0].status is FetchStatus.PRESENT
     assert (len(server.asked), seen(tmp_path)) == (1, ["table.csv"])
 
 
@@ -232,8 +232,8 @@ def test_the_pinned_checksums_are_those_of_the_tables_the_loaders_were_tested_wi
 
     folder = tmp_path / "meacorpus"
     folder.mkdir()
-    for file in FILES["emospeech"]:
+    for file in PUBLIC_FILES["emospeech"]:
         shutil.copy(data_home() / "meacorpus" / file.name, folder)
     result = fetch("emospeech", tmp_path)
-    assert [file.status for file in result.files] == [Status.PRESENT] * 4
+    assert [file.status for file in result.files] == [FetchStatus.PRESENT] * 4
     assert load_corpus("emospeech").name == result.name

@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 
 from emoser_lib.corpora import load_corpus
-from emoser_lib.experiments.audio_training import AudioSystem
 from emoser_lib.reporting import figures
 from emoser_lib.reporting.diagrams import Arrow, Box, Shapes, linear_diagram, measure, times
-from emoser_lib.systems.bridges import Linear
-from emoser_lib.systems.checkpoints import LLM
-from emoser_lib.systems.encoders import Encoder
+from emoser_lib.systems.declared import AudioSystem, Linear
+from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.reading.llm import LLM
 
 DEMO = load_corpus("demo")
 CLIP = DEMO.training()["id"].iloc[0]

@@ -7,15 +7,8 @@ from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import bootstrap_interval, evaluation_folds, predict_by_folds
-from emoser_lib.reporting import (
-    claims,
-    gold_for,
-    interval_table,
-    rarest_label_swing,
-    scheme_table,
-    score_on,
-    score_table,
-)
+from emoser_lib.reporting import gold_for, interval_table, rarest_label_swing, scheme_table, score_on, score_table
+from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.tables import (
     lengths,
     paper_intervals,
@@ -25,7 +18,8 @@ from emoser_lib.reporting.tables import (
     shared_by_splits,
     typical_words,
 )
-from emoser_lib.systems import Clips, baseline
+from emoser_lib.systems.classical.clips import Clips
+from emoser_lib.systems.classical.estimators import baseline
 
 
 @pytest.fixture(scope="module")

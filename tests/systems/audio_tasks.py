@@ -16,11 +16,12 @@ from transformers import (
     Qwen2Config,
 )
 
-from emoser_lib.systems.audio_llm import AudioLLM, AudioTask, Heard, Loss
-from emoser_lib.systems.bridges import Bridge
-from emoser_lib.systems.encoders import Frames
-from emoser_lib.systems.packed_attention import attend_by_clip
-from emoser_lib.systems.prompts import AUDIO
+from emoser_lib.systems.declared import Bridge, Loss
+from emoser_lib.systems.hearing.audio_llm import AudioLLM
+from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask
+from emoser_lib.systems.hearing.encoders.encoder import Frames
+from emoser_lib.systems.prompts.text import AUDIO
+from emoser_lib.systems.reading.packed_attention import attend_by_clip
 
 WIDTH = 12
 SIZES = {
@@ -71,18 +72,18 @@ def tiny(name: str) -> PreTrainedModel:
     return attend_by_clip(model).requires_grad_(False).eval()
 
 
-def heard(clips: int = 4, prefix: Sequence[int] = PREFIX, **more: Any) -> Heard:
+def heard(clips: int = 4, prefix: Sequence[int] = PREFIX, **more: Any) -> AudioExamples:
     draw = np.random.default_rng(1)
     rests = [[*draw.integers(11, 60, 1 + clip).tolist(), AUDIO, 11, 12] for clip in range(clips)]
     labels = [clip % 3 for clip in range(clips)]
-    return Heard(prefix, rests, [str(clip) for clip in range(clips)], list(range(clips)), labels, **more)
+    return AudioExamples(prefix, rests, [str(clip) for clip in range(clips)], list(range(clips)), labels, **more)
 
 
 def task(
     llm: Any,
     bridge: Bridge,
-    learnt: Heard,
-    held_out: Heard | None = None,
+    learnt: AudioExamples,
+    held_out: AudioExamples | None = None,
     loss: Loss | None = None,
     weights: Sequence[float] = (1.0, 2.0, 5.0),
     lengths: Sequence[int] = (9, 3, 14, 1),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emoser_lib.systems.catalogue import emotion2vec_configuration
+from emoser_lib.systems.checkpoints.catalogue import emotion2vec_configuration
 
 EMOTION2VEC = emotion2vec_configuration(width=32, layers=2, heads=4, prenet=1) | {"mlp_ratio": 2.0}
 EMOTION2VEC["modalities"]["audio"] |= {
@@ -63,7 +63,7 @@ def _wav2vec(folder: Path, kind: str, norm: str) -> None:
 def _emotion2vec(folder: Path, normalize: bool = True) -> None:
     from safetensors.torch import save_file
 
-    from emoser_lib.systems.emotion2vec import build_emotion2vec
+    from emoser_lib.systems.checkpoints.emotion2vec import build_emotion2vec
 
     folder.mkdir(parents=True)
     model_conf = copy.deepcopy(EMOTION2VEC) | {"normalize": normalize}

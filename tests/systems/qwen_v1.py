@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emoser_lib.systems.qwen_audio import QwenAudio, convert_checkpoint, load
+from emoser_lib.systems.qwen_audio import QwenAudio, convert_qwen_audio, load
 from emoser_lib.systems.qwen_audio.layout import ConfigurationV1, shapes
 
 WORDS = ("an", "ang", "anger", "jo", "joy", " a", " j", "ñ", "sad", "nes", "sadnes", "au", "dio", "1:")
@@ -76,5 +76,5 @@ def write_v1(folder: Path, shards: int = 1, tokenizer: bool = False, dtype: torc
 
 def tiny_qwen(folder: Path) -> QwenAudio:
     """One with a tokenizer, converted and loaded."""
-    convert_checkpoint(write_v1(folder / "source", tokenizer=True), folder / "dest")
+    convert_qwen_audio(write_v1(folder / "source", tokenizer=True), folder / "dest")
     return load(folder / "dest", device="cpu")

@@ -4,14 +4,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerFast
 
-from emoser_lib.systems.qwen_audio.tokens import (
-    AUDIO_END,
-    AUDIO_START,
-    IM_END,
-    IM_START,
-    PLACEHOLDER,
-    user_tokens,
-)
+from emoser_lib.systems.qwen_audio.tokens import AUDIO_END, AUDIO_START, IM_END, IM_START, PLACEHOLDER, user_tokens
 
 SYSTEM = "You are a helpful assistant."
 

@@ -11,42 +11,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import GenerationConfig, WhisperFeatureExtractor
 
 from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems.checkpoints import (
-    configuration_of,
-    find_checkpoint,
-    weights_files,
-    weights_sha256,
-)
+from emoser_lib.files import locked
+from emoser_lib.systems.checkpoints.folders import configuration_of, find_checkpoint, weights_files, weights_sha256
 from emoser_lib.systems.qwen_audio.chat import CHAT_TEMPLATE
-from emoser_lib.systems.qwen_audio.layout import (
-    FUSED,
-    ConfigurationV1,
-    native_configuration,
-    native_names,
-    shapes,
-)
+from emoser_lib.systems.qwen_audio.layout import FUSED, ConfigurationV1, native_configuration, native_names, shapes
 from emoser_lib.systems.qwen_audio.tokens import AUDIO_START, PLACEHOLDER, read_ranks, special_tokens, tokenizer_from
 
 VOCABULARY = "qwen.tiktoken"
+
 JOURNAL = "conversion.json"
 """Which source a folder was made of: what a conversion that was stopped may go on with."""
+
 EMBEDDINGS, AUDIO_TAGS = "transformer.wte.weight", "transformer.audio.audio_bos_eos_token.weight"
-DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+STORED_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
 SPARE = 64 * 2**20
 """Bytes for the files that are not weights."""
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConvertedQwenAudio:
     """A checkpoint that was converted.
 
     Attributes:
@@ -79,7 +73,7 @@ class _Source:
         return shapes(self.configuration)[name]
 
 
-def convert_checkpoint(source: str | Path, destination: str | Path) -> Converted:
+def convert_qwen_audio(source: str | Path, destination: str | Path) -> ConvertedQwenAudio:
     """Write a v1 checkpoint of Qwen-Audio as ``Qwen2AudioForConditionalGeneration``, whole or not at all.
 
     It works in ``DESTINATION.partial`` and renames that last. One that was stopped, even killed, goes on after the
@@ -101,7 +95,7 @@ def convert_checkpoint(source: str | Path, destination: str | Path) -> Converted
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f"{folder.name}.partial")
     lock = folder.with_name(f".{folder.name}.lock")
-    with filelock.FileLock(lock):
+    with locked(lock):
         _refuse_existing(folder)
         _begin(partial, found)
         try:
@@ -117,7 +111,7 @@ def convert_checkpoint(source: str | Path, destination: str | Path) -> Converted
         partial.rename(folder)
         lock.unlink(missing_ok=True)  # whoever waited for it finds the folder
     counts = [sum(map(math.prod, of)) for of in (list(shapes(found.configuration).values()), _native_shapes(found))]
-    return Converted(
+    return ConvertedQwenAudio(
         folder, weights_sha256(folder), len(found.shards), counts[0], counts[1], found.vocabulary is not None
     )
 
@@ -130,14 +124,14 @@ def converted(name: str) -> Path:
 
     Raises:
         UsageError: there is no such checkpoint, or it is not of Qwen-Audio.
-        DataError: see `find_checkpoint` and `convert_checkpoint`.
+        DataError: see `find_checkpoint` and `convert_qwen_audio`.
     """
     folder = find_checkpoint(name, "audio llm")
     if configuration_of(folder)["model_type"] == "qwen2_audio":
         return folder
     destination = cache_home() / "converted" / f"{folder.name}-{weights_sha256(folder)[:16]}"
     try:
-        convert_checkpoint(folder, destination)
+        convert_qwen_audio(folder, destination)
     except UsageError:  # by an earlier run, or by another process just now
         check_converted(destination)
     return destination
@@ -182,8 +176,10 @@ def _look_at(origin: Path) -> _Source:
                 raise DataError(f"{shard} has {name}, and {shard_of[name].name} too: remove the file that is not its.")
             if shape != expected[name]:
                 raise DataError(f"{name} in {shard} is {list(shape)}, not {list(expected[name])} as config.json says.")
-            if dtype not in DTYPES:
-                raise DataError(f"{name} in {shard} is {dtype}: only {', '.join(DTYPES)} are weights of Qwen-Audio.")
+            if dtype not in STORED_DTYPES:
+                raise DataError(
+                    f"{name} in {shard} is {dtype}: only {', '.join(STORED_DTYPES)} are weights of Qwen-Audio."
+                )
             shard_of[name], dtypes[name] = shard, dtype
     if lacking := [name for name in expected if name not in shard_of]:
         raise DataError(
@@ -303,7 +299,6 @@ def _native(file: Any, name: str, found: _Source) -> dict[str, Tensor]:
 
 
 def _write_the_rest(partial: Path, found: _Source, names: list[dict[str, str]]) -> None:
-    from transformers import GenerationConfig, WhisperFeatureExtractor
 
     configuration = found.configuration
     weight_map = {native: file for of in names for native, file in of.items()}
@@ -313,7 +308,7 @@ def _write_the_rest(partial: Path, found: _Source, names: list[dict[str, str]]) 
     index = {"metadata": {"total_size": size}, "weight_map": weight_map}
     _write_text(partial / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
     most = Counter(found.dtypes.values()).most_common(1)[0][0]
-    native = native_configuration(configuration, DTYPES[most])
+    native = native_configuration(configuration, STORED_DTYPES[most])
     greedy: dict[str, Any] = {"do_sample": False}
     if found.vocabulary is not None:
         tokenizer = tokenizer_from(found.vocabulary)
@@ -338,4 +333,4 @@ def _native_shapes(found: _Source) -> list[tuple[int, ...]]:
 
 
 def _bytes(dtype: str) -> int:
-    return getattr(torch, DTYPES[dtype]).itemsize
+    return getattr(torch, STORED_DTYPES[dtype]).itemsize

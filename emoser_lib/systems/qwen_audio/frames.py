@@ -10,9 +10,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import WhisperFeatureExtractor
 
 from emoser_lib.corpora.audio import SAMPLE_RATE
-from emoser_lib.systems.encoders import Encoder, whisper_layers
+from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.hearing.encoders.whisper import whisper_layers
 
-HOP = 160
+QWEN_FRAME_SAMPLES = 160
 """Samples a mel frame."""
 
 
@@ -27,7 +28,7 @@ class QwenFrames(Encoder):
         extractor: of the checkpoint.
     """
 
-    shortest: ClassVar[int] = 3 * HOP
+    shortest: ClassVar[int] = 3 * QWEN_FRAME_SAMPLES
 
     def __init__(self, tower: Any, projector: Any, extractor: WhisperFeatureExtractor) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class QwenFrames(Encoder):
         return [self.projector(self.tower.layer_norm(x))], torch.tensor(pairs) // 2
 
     def _pairs(self, samples: int) -> int:
-        return -(-(min(samples, self.extractor.n_samples) // HOP) // 2)
+        return -(-(min(samples, self.extractor.n_samples) // QWEN_FRAME_SAMPLES) // 2)
 
     def _mel(self, waveform: np.ndarray) -> Tensor:
         """Of the clip as if silence followed up to thirty seconds, [mels, T]: that changes its last frames.

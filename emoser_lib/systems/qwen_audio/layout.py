@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
-Shape = tuple[int, ...]
+
+TensorShape = tuple[int, ...]
+
 PLACEHOLDER_ID = 151851
 """Of the released vocabulary; a checkpoint with another one says ``audio_pad_id``."""
 
@@ -62,7 +64,7 @@ class ConfigurationV1(BaseModel):
         return self.num_attention_heads * self.kv_channels
 
 
-def shapes(configuration: ConfigurationV1) -> dict[str, Shape]:
+def shapes(configuration: ConfigurationV1) -> dict[str, TensorShape]:
     """Every tensor of a v1 checkpoint and its shape.
 
     >>> released = ConfigurationV1(
@@ -76,7 +78,7 @@ def shapes(configuration: ConfigurationV1) -> dict[str, Shape]:
     """
     c, audio = configuration, configuration.audio
     width, heads, mlp = c.hidden_size, c.attention_width, c.intermediate_size // 2
-    found: dict[str, Shape] = {
+    found: dict[str, TensorShape] = {
         "transformer.wte.weight": (c.vocab_size, width),
         "transformer.ln_f.weight": (width,),
         "lm_head.weight": (c.vocab_size, width),
@@ -116,7 +118,7 @@ def shapes(configuration: ConfigurationV1) -> dict[str, Shape]:
     return found
 
 
-def _block_shapes(state: int) -> Iterator[tuple[str, Shape]]:
+def _block_shapes(state: int) -> Iterator[tuple[str, TensorShape]]:
     for part in ("query", "key", "value", "out"):
         yield f"attn.{part}.weight", (state, state)
         if part != "key":
@@ -136,6 +138,7 @@ _LAYER = {
     "mlp.w2": "mlp.gate_proj",
     "mlp.c_proj": "mlp.down_proj",
 }
+
 _BLOCK = {
     "attn_ln": "self_attn_layer_norm",
     "mlp_ln": "final_layer_norm",
@@ -146,6 +149,7 @@ _BLOCK = {
     "mlp.0": "fc1",
     "mlp.2": "fc2",
 }
+
 _WHOLE = {
     "transformer.wte.weight": "language_model.model.embed_tokens.weight",
     "transformer.ln_f.weight": "language_model.model.norm.weight",
@@ -156,6 +160,7 @@ _WHOLE = {
     "transformer.audio.ln_post.weight": "audio_tower.layer_norm.weight",
     "transformer.audio.ln_post.bias": "audio_tower.layer_norm.bias",
 }
+
 FUSED = ("q_proj", "k_proj", "v_proj")
 """What the three equal parts of c_attn become."""
 

@@ -19,17 +19,20 @@ from transformers import (
 
 from emoser_lib.corpora import absolute
 from emoser_lib.errors import UsageError
-from emoser_lib.systems.checkpoints import LLM, load_weights, note_of, weights_sha256
-from emoser_lib.systems.encoders import configuration_sha256
-from emoser_lib.systems.label_logits import label_logits, target_log_probabilities
-from emoser_lib.systems.packed_attention import attend_by_clip
-from emoser_lib.systems.packing import pack_choices
+from emoser_lib.systems.checkpoints.folders import note_of, weights_sha256
+from emoser_lib.systems.checkpoints.loading import load_weights
+from emoser_lib.systems.hearing.encoders.encoder import configuration_sha256
+from emoser_lib.systems.prompts.words import NOUNS
 from emoser_lib.systems.qwen_audio.chat import prompt_ids
 from emoser_lib.systems.qwen_audio.conversion import check_converted
 from emoser_lib.systems.qwen_audio.frames import QwenFrames
 from emoser_lib.systems.qwen_audio.tokens import END_OF_TEXT
-from emoser_lib.systems.verbaliser import NOUNS, Verbaliser
-from emoser_lib.systems.zero_shot import Decoding, answer_ends
+from emoser_lib.systems.reading.label_logits import label_logits, target_log_probabilities
+from emoser_lib.systems.reading.llm import LLM
+from emoser_lib.systems.reading.packed_attention import attend_by_clip
+from emoser_lib.systems.reading.packing import pack_choices
+from emoser_lib.systems.reading.verbaliser import Verbaliser
+from emoser_lib.systems.reading.zero_shot import Decoding, answer_ends
 
 
 class QwenAudio:

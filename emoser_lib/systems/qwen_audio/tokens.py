@@ -13,8 +13,10 @@ from emoser_lib.corpora import absolute
 from emoser_lib.errors import DataError
 
 END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+
 PLACEHOLDER = "[[[AUDIO:modality]]]"
 """Stands for one vector of audio."""
+
 AUDIO_START, AUDIO_END = "<audio>", "</audio>"
 
 PATTERN = (
@@ -26,11 +28,13 @@ _TASKS = (
     "startoftranscript startofanalysis translate transcribe caption keyword unknown en zh de es ko fr ja it zh_tr "
     "notimestamps sil timestamps"
 )
+
 _MORE_TASKS = (
     "caption_audiocaps caption_clotho audioset_ontology caption_plain itn wo_itn startofentityvalue endofentityvalue "
     "startofentitytype endofentitytype named_entity_recognition audio_grounding startofword endofword delim "
     "emotion_recognition music_description note_analysis pitch"
 )
+
 _LAST_TASKS = (
     "sonic instrument speaker_meta song_meta question answer choice scene event vocal_classification "
     "speech_understanding scenario action entities speech_edit"

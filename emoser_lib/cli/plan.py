@@ -1,0 +1,39 @@
+"""`emoser plan`: what runs need, before anything is downloaded."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from emoser_lib.cli.options import json_option, print_json
+from emoser_lib.cli.run import all_chapters, planned_runs
+from emoser_lib.errors import UsageError
+from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
+
+
+@click.command("plan")
+@click.argument("notebook", required=False)
+@click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
+@click.option("--only", metavar="RUN", help="One run of the notebook; default: all.")
+@click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
+@json_option
+def plan_runs(
+    notebook: str | None, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], as_json: bool
+) -> int:
+    """Say what the runs of a profile need, without weights: parameters, memory, download, licences.
+
+    NOTEBOOK: one chapter; default: all. Exit code 1 if a licence must be accepted first.
+    """
+    if notebook is None and (only or parameter):
+        raise UsageError("--only and --parameter belong to one notebook: name it.")
+    names = [notebook] if notebook else all_chapters()
+    runs = [run for name in names for run in planned_runs(name, profile, only, parameter, {})]
+
+    done = dry_run(runs, profile)
+    if as_json:
+        print_json(done)
+    else:
+        print(describe_plan(done))
+    for sentence in done.refused:
+        print(f"emoser: {sentence}", file=sys.stderr)
+    return 1 if done.refused else 0

@@ -1,0 +1,72 @@
+"""`emoser run`: execute notebooks and record what came of it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
+from emoser_lib.environment import ROOT
+from emoser_lib.errors import UsageError
+from emoser_lib.experiments.runs.parameters import parameters_of
+from emoser_lib.experiments.runs.profiles import PlannedRun, plan
+from emoser_lib.experiments.runs.runner import find_notebook, run
+
+
+def planned_runs(
+    notebook: str, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], folder: dict[str, Any]
+) -> list[PlannedRun]:
+    """The runs of a notebook as the options ask for them, checked."""
+
+    path = find_notebook(notebook)
+    known = parameters_of(path)
+    values: dict[str, Any] = {n: known[n].parse(v) if n in known else v for n, v in parameter}
+    if folder:
+        values |= {"corpus": "folder", "corpus_options": folder}
+    return plan(path, profile, only, values)
+
+
+def all_chapters() -> list[str]:
+    """All notebooks of the folder that `find_notebook` looks in."""
+
+    folders = (Path("notebooks"), ROOT / "notebooks")
+    found = next((sorted(folder.glob("[0-9]*.ipynb")) for folder in folders if folder.is_dir()), [])
+    if not found:
+        raise UsageError("there is no folder notebooks/ here: name a notebook by its path.")
+    return [str(path) for path in found]
+
+
+@click.command("run")
+@click.argument("notebook")
+@click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
+@click.option("--only", metavar="RUN", help="One run of the profile; default: all.")
+@click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--timeout", type=click.FloatRange(min=1), help="Seconds for one run; default: none.")
+@own_folder_options
+@json_option
+def run_notebook(
+    notebook: str,
+    profile: str,
+    only: str | None,
+    parameter: Sequence[tuple[str, str]],
+    runs: Path,
+    timeout: float | None,
+    as_json: bool,
+    **own: Any,
+) -> int:
+    """Execute a notebook and write its record."""
+
+    records = []
+    for planned in planned_runs(notebook, profile, only, parameter, own_folder(**own)):
+        print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
+        record, where = run(planned, runs, timeout)
+        records.append(record)
+        print(f"{record.status} in {record.seconds:.0f} s: {where}", file=sys.stderr)
+        if record.error:
+            print(f"emoser: {planned.chapter}: {record.error}", file=sys.stderr)
+    if as_json:
+        print_json([record.model_dump(mode="json") for record in records])
+    return 0 if all(record.status == "ok" for record in records) else 1

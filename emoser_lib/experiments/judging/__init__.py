@@ -1,0 +1,1 @@
+"""Scores, intervals, tests, calibration, and the challenge's results file."""

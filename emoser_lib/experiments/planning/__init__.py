@@ -1,0 +1,1 @@
+"""What planned runs need, counted on models without weights."""

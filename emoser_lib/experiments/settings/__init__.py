@@ -1,0 +1,1 @@
+"""What each chapter can be told, with ranges."""

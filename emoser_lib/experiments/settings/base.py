@@ -1,0 +1,131 @@
+"""What each chapter can be told, with ranges: the cell after the parameters turns them into one of these."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from emoser_lib.corpora import SOURCES, Corpus, absolute, check_options, load_corpus
+from emoser_lib.errors import UsageError, did_you_mean
+from emoser_lib.experiments.training.folds import SCHEMES
+from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
+from emoser_lib.systems.checkpoints.folders import local_checkpoint
+from emoser_lib.systems.classical.baselines import BASELINES
+
+if TYPE_CHECKING:
+    pass
+
+
+def one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:
+    """A validator for names: refuses others, with the nearest known one."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(
+                f"there is no {what} '{name}'{did_you_mean(name, list(known))}: known are {', '.join(known)}"
+            )
+        return name
+
+    return AfterValidator(check)
+
+
+def known_checkpoint(name: str, kind: CheckpointKind = "llm") -> str:
+    """A validator for checkpoints: one that is here must be whole, one that is not is downloaded when it is loaded."""
+    try:
+        local_checkpoint(name, kind)
+    except UsageError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+    return name
+
+
+CorpusName = Annotated[str, one_of(SOURCES, "corpus")]
+
+SchemeName = Annotated[str, one_of(SCHEMES, "fold scheme")]
+
+BaselineName = Annotated[str, one_of(BASELINES, "baseline")]
+
+CheckpointName = Annotated[str, AfterValidator(lambda name: known_checkpoint(name))]
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Settings(BaseModel):
+    """Parameters that every chapter has: the corpus and the seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    corpus: CorpusName
+    corpus_options: dict[str, Any] = Field(default_factory=dict)
+    seed: Seed
+
+    @classmethod
+    def check(cls, **values: Any) -> Self:
+        """Validate a chapter's parameters.
+
+        Raises:
+            UsageError: one sentence for the first value that is wrong.
+
+        >>> CorpusSettings.check(corpus="demo", seed=0).corpus
+        'demo'
+        """
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            reason = first["msg"].removeprefix("Value error, ")
+            reason = f"{reason[0].lower()}{reason[1:]}"
+            said = f"parameter '{name}' is {first['input']!r}: {reason}" if name else f"these parameters: {reason}"
+            raise UsageError(f"{said}.") from None
+        check_options(settings.corpus, settings.corpus_options)
+        return settings
+
+    @classmethod
+    def of(cls, variables: Mapping[str, Any]) -> Self:
+        """Pick a chapter's parameters out of a notebook's variables, ``globals()``, and `check` them.
+
+        >>> corpus, seed = "demo", 1
+        >>> CorpusSettings.of({**globals(), "corpus_options": {}}).seed
+        1
+        """
+        return cls.check(**{name: variables[name] for name in cls.model_fields})
+
+    @staticmethod
+    def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values with the folder that ``corpus_options`` names, and the file that ``predictions`` names, absolute:
+        a kernel works in the notebook's folder.
+
+        >>> CorpusSettings.absolute({"seed": 0, "corpus_options": {"root": "/own/../mine"}})
+        {'seed': 0, 'corpus_options': {'root': '/mine'}}
+        """
+        found, options = dict(values), values.get("corpus_options", {})
+        if "root" in options:
+            found["corpus_options"] = {**options, "root": str(absolute(options["root"]))}
+        if found.get("predictions"):
+            found["predictions"] = str(absolute(found["predictions"]))
+        return found
+
+    def load(self) -> Corpus:
+        """The corpus that the parameters name."""
+        return load_corpus(self.corpus, **self.corpus_options)
+
+
+class CorpusSettings(Settings):
+    """01-corpus."""
+
+
+class ScoringSettings(Settings):
+    """02-scoring."""
+
+    system: BaselineName
+    resamples: int = Field(ge=100, le=100_000)
+
+
+class ClassicalSettings(Settings):
+    """03-classical."""
+
+    baselines: list[BaselineName]
+    """None named: all of them."""
+    scheme: SchemeName
+    evaluate: Literal["folds", "test"]
+    resamples: int = Field(ge=100, le=100_000)

@@ -1,0 +1,1 @@
+"""Training on folds of a corpus: each result is a cell, kept on disk."""

@@ -1,0 +1,128 @@
+"""A *cell*: one training on one cut of a corpus, kept on disk as soon as it is done, under a key of what made it."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import torch
+from pydantic import ValidationError
+
+from emoser_lib.corpora import cache_home
+from emoser_lib.environment import commit, now
+from emoser_lib.errors import DataError
+from emoser_lib.files import locked, write_whole
+from emoser_lib.systems.code_identity import without_comments
+from emoser_lib.systems.fitting import Trained
+from emoser_lib.values import Immutable
+
+KEYED_PACKAGES = ("torch", "transformers", "peft")
+
+
+class Cell(Immutable):
+    """One finished training: what it said about the clips held out, after each epoch.
+
+    Attributes:
+        key: hash of everything the result depends on.
+        ids: of the held-out clips.
+        labels: in the order of the scores.
+        epochs: log-probability of each label's word, [epochs][clips][labels].
+        log: loss, learning rate and gradient norm along the steps.
+        trainable: trained parameters.
+        steps: run in the last go; fewer than all where a stopped training was gone on with.
+        seconds: of the last go.
+        threads, commit, date: how and when.
+    """
+
+    key: str
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    epochs: tuple[tuple[tuple[float, ...], ...], ...]
+    log: tuple[dict[str, float], ...]
+    trainable: int
+    steps: int
+    seconds: float
+    threads: int
+    commit: str | None
+    date: str
+
+    def scores(self, epoch: int = -1) -> pd.DataFrame:
+        """Log-probabilities of one epoch, the last by default: one row a clip, one column a label."""
+        return pd.DataFrame(self.epochs[epoch], index=pd.Index(self.ids, name="id"), columns=list(self.labels))
+
+    def predicted(self, epoch: int = -1) -> pd.Series:
+        """The label whose word is most probable, by clip id."""
+        return self.scores(epoch).idxmax(axis=1).rename("predicted")
+
+
+def kept_cell(
+    identity: Mapping[str, Any],
+    code: Iterable[ModuleType],
+    ids: Sequence[str],
+    labels: Sequence[str],
+    run: Callable[[Path], Trained],
+    home: Path | None = None,
+) -> Cell:
+    """The cell of this identity: read from disk if it is finished, else trained.
+
+    Each cell has a folder ``<key>`` below ``home``: what the training keeps while it runs, ``cell.json`` when it is
+    done. Of two processes that want the same cell one waits.
+
+    Args:
+        identity: everything that decides the result, as JSON can write it.
+        code: the modules that compute it; a change in what they do makes another cell, one in their comments does not.
+        ids, labels: of the scores.
+        run: trains; it may keep its checkpoints in ``training`` below the folder it is given, which is then removed.
+        home: default ``runs`` in the cache folder (`cache_home`).
+
+    Raises:
+        DataError: ``cell.json`` is damaged; or what ``run`` raises.
+    """
+    folder = run_folder(identity, code, home)
+    with locked(folder / ".lock"):
+        if (folder / "cell.json").is_file():
+            return _read(folder / "cell.json")
+        started = time.monotonic()
+        trained = run(folder)
+        cell = Cell(
+            key=folder.name,
+            ids=tuple(ids),
+            labels=tuple(labels),
+            epochs=trained.scores.astype(float).round(6).tolist(),
+            log=tuple(trained.log),
+            trainable=trained.trainable,
+            steps=trained.steps,
+            seconds=round(time.monotonic() - started, 1),
+            threads=torch.get_num_threads(),
+            commit=commit(),
+            date=now(),
+        )
+        write_whole(folder / "cell.json", cell.model_dump_json() + "\n")
+        shutil.rmtree(folder / "training", ignore_errors=True)
+    return cell
+
+
+def run_folder(identity: Mapping[str, Any], code: Iterable[ModuleType], home: Path | None = None) -> Path:
+    """The folder of what is computed, made if it is not there; arguments as `kept_cell`."""
+    parts = {
+        **identity,
+        "code": [without_comments(module) for module in code],
+        "versions": [metadata.version(name) for name in KEYED_PACKAGES],
+    }
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    folder = (home or cache_home() / "runs") / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _read(path: Path) -> Cell:
+    try:
+        return Cell.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError):
+        raise DataError(f"{path} is damaged: delete it, the cell is then trained again.") from None

@@ -1,0 +1,165 @@
+"""Cut a corpus's training clips into folds: by clip as in seed 1, by video or by speaker."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
+
+from emoser_lib.corpora import Corpus
+from emoser_lib.errors import DataError, UsageError, did_you_mean
+
+SCHEMES = ("paper", "video", "speaker")
+"""``paper`` may put clips of one video on both sides; ``video`` and ``speaker`` never share one."""
+
+N_FOLDS = 5
+"""As in seed 1, section 4.2."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One cut: ids to train on and ids to validate on, both in the corpus's order.
+
+    Attributes:
+        index: 0 … n_splits-1.
+        train: ids to learn from.
+        validation: ids to score.
+    """
+
+    index: int
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+def folds(corpus: Corpus, scheme: str = "paper", n_splits: int = N_FOLDS, seed: int = 42) -> list[Fold]:
+    """Cut the training clips of a corpus into stratified folds.
+
+    Only `Corpus.training` rows are used, in the frame's order (for ``emospeech`` the train file's), so the
+    test split is in no fold. The validation sets are disjoint and together are all training clips.
+
+    Args:
+        corpus: the corpus.
+        scheme: ``paper`` = StratifiedKFold (seed 1's released code); ``video`` or ``speaker`` =
+            StratifiedGroupKFold over that column (our choice).
+        n_splits: number of folds; 5 as in seed 1.
+        seed: shuffles before the cut; 42 as in seed 1's released code.
+
+    Raises:
+        UsageError: unknown scheme, or fewer than two folds.
+        DataError: the grouping column has an empty cell, or there are too few clips or groups.
+
+    Warns:
+        UserWarning: a label has fewer clips than there are folds, so some folds validate without it.
+
+    >>> from emoser_lib.corpora.corpus import Corpus, build_frame
+    >>> corpus = Corpus("mine", build_frame({"id": list("abcd"), "label": ["joy", "fear"] * 2}))
+    >>> [fold.validation for fold in folds(corpus, n_splits=2)]
+    [('b', 'c'), ('a', 'd')]
+    """
+    if scheme not in SCHEMES:
+        hint = did_you_mean(str(scheme), list(SCHEMES))
+        raise UsageError(f"'{scheme}' is not a fold scheme{hint}: choose one of {', '.join(SCHEMES)}.")
+    if isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2:
+        raise UsageError(f"n_splits is {n_splits!r}: it must be a whole number of at least 2.")
+    rows = corpus.training()
+    if rows.empty:
+        splits = ", ".join(f"'{split}'" for split in corpus.frame["split"].unique() if split)
+        found = f"the rows to train on are those of the split 'train', it has {splits}" if splits else "no row has one"
+        raise DataError(f"corpus '{corpus.name}' has no labelled training clips, folds need some: {found}.")
+    groups = None if scheme == "paper" else _groups(corpus.name, rows, scheme, n_splits)
+    _check_labels(corpus.name, rows["label"], n_splits)
+    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(n_splits, shuffle=True, random_state=seed)
+    ids = rows["id"].to_numpy()
+    with warnings.catch_warnings():
+        # _check_labels has said it, with the label's name.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        cuts = list(splitter.split(ids, rows["label"].to_numpy(), groups))
+    return [Fold(index, tuple(ids[train]), tuple(ids[held])) for index, (train, held) in enumerate(cuts)]
+
+
+def _groups(name: str, rows: pd.DataFrame, column: str, n_splits: int) -> np.ndarray:
+    empty = rows["id"][rows[column] == ""]
+    if len(empty):
+        raise DataError(
+            f"corpus '{name}': {len(empty)} of {len(rows)} training clips (first '{empty.iloc[0]}') have an empty "
+            f"'{column}': fill that column or choose another fold scheme, 'paper' needs none."
+        )
+    found = rows[column].nunique()
+    if found < n_splits:
+        raise DataError(
+            f"corpus '{name}': its training clips have {found} different values of '{column}', fewer than {n_splits} "
+            f"folds: use fewer folds or another scheme."
+        )
+    return rows[column].to_numpy()
+
+
+def _check_labels(name: str, labels: pd.Series, n_splits: int) -> None:
+    counts = labels.value_counts()
+    if counts.max() < n_splits:
+        raise DataError(
+            f"corpus '{name}': no label has {n_splits} training clips (the most, '{counts.index[0]}', has "
+            f"{counts.max()}): use fewer folds or add clips."
+        )
+    rare = counts[counts < n_splits]
+    if len(rare):
+        listed = ", ".join(f"'{label}' ({count})" for label, count in rare.items())
+        warnings.warn(
+            f"corpus '{name}': fewer training clips than {n_splits} folds for {listed}, some folds validate without.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def check_speakers(corpus: Corpus) -> None:
+    """Say what is wrong before anything is heard.
+
+    Raises:
+        DataError: somebody's clip does not say who speaks.
+    """
+    unknown = corpus.frame["id"][corpus.frame["speaker"] == ""]
+    if len(unknown):
+        raise DataError(
+            f"corpus '{corpus.name}': {len(unknown)} of {len(corpus.frame)} clips (first '{unknown.iloc[0]}') have an "
+            "empty 'speaker', so no voice can be taken out: fill that column or leave normalised_by empty."
+        )
+
+
+def chosen_folds(corpus: Corpus, scheme: str, which: Iterable[int], clips: int = 0) -> list[Fold]:
+    """Some of the folds of a scheme, each with all its training clips or, drawn by `fewer_clips`, so many of them.
+
+    >>> from emoser_lib.corpora import load_corpus
+    >>> [(cut.index, len(cut.train)) for cut in chosen_folds(load_corpus("demo"), "video", [1, 3], clips=50)]
+    [(1, 50), (3, 50)]
+    """
+    cuts = folds(corpus, scheme)
+    return [fewer_clips(corpus, cuts[fold], clips or len(cuts[fold].train)) for fold in which]
+
+
+def fewer_clips(corpus: Corpus, cut: Fold, clips: int, seed: int = 0) -> Fold:
+    """The cut with only so many training clips, drawn with the labels' proportions kept.
+
+    Raises:
+        UsageError: so many cannot be drawn with each label on both sides.
+
+    >>> from emoser_lib.corpora import load_corpus
+    >>> demo = load_corpus("demo")
+    >>> len(fewer_clips(demo, folds(demo)[0], 100).train)
+    100
+    """
+    every = len(cut.train)
+    if clips == every:
+        return cut
+    labels = corpus.training().set_index("id")["label"][list(cut.train)]
+    counts = labels.value_counts()
+    # A label with a single clip cannot be on both sides: it is drawn together with the next rarest.
+    strata = labels.where(labels.map(counts) > 1, counts[counts > 1].index[-1])
+    least, most = strata.nunique(), every - strata.nunique()
+    if not least <= clips <= most:
+        raise UsageError(
+            f"{clips} training clips are asked for, the cut has {every}: ask for {least} to {most}, or for all of them."
+        )
+    kept, _ = train_test_split(np.array(cut.train), train_size=clips, stratify=strata, random_state=seed)
+    chosen = set(kept)
+    return replace(cut, train=tuple(clip for clip in cut.train if clip in chosen))

@@ -1,0 +1,1 @@
+"""The audit: what leaks, what an interval is worth, what was chosen on what."""

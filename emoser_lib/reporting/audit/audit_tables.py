@@ -1,0 +1,254 @@
+"""The audit's tables: what leaks, what an interval and a test are worth, what choosing adds, what the arms change."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from emoser_lib.corpora import Corpus
+from emoser_lib.experiments import Fold, paired_bootstrap, predict_by_folds
+from emoser_lib.experiments.judging.simulations import ALIKE, coverage, own_noise, power, selection_optimism
+from emoser_lib.experiments.training.cells import Cell
+from emoser_lib.reporting.audit.groups import TAILS, by_group, group_difference
+from emoser_lib.reporting.audit.leakage import Leakage, majority, video_majority
+from emoser_lib.reporting.hearing.audio_systems import epochs_table
+from emoser_lib.reporting.scores import gold_for, score_on, shares_video
+from emoser_lib.reporting.tables import paper_intervals
+from emoser_lib.systems.classical.clips import Clips
+from emoser_lib.systems.classical.estimators import baseline
+from emoser_lib.systems.classical.metadata import known_metadata, predict_from_metadata
+
+C_GRID = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Of the SVM whose grid stands for the papers' (our choice): around scikit-learn's default of 1."""
+
+GRIDS = (4, 8, 16, 25)
+"""Cells of a grid: Table 2 has 4; of Figures 4 and 5 we do not know."""
+
+HALVINGS = 200
+"""Random halves of a fold (our choice)."""
+
+
+def leakage_table(found: Leakage) -> pd.DataFrame:
+    """The test split and each fold: the share of clips whose video is in training too, and what the rule scores."""
+    rows = {}
+    if found.test:
+        of = found.test
+        rows["test"] = {"share": of.clips_sharing_video / of.clips, "macro_f1": of.video_majority.macro_f1}
+    for scheme, folds in found.folds.items():
+        rows |= {f"{scheme} fold {number}": fold.model_dump() for number, fold in enumerate(folds)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("clips of")
+
+
+def seen_unseen(
+    corpus: Corpus, cuts: Sequence[Fold], predicted: pd.Series, resamples: int = 2000, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """A system's scores on clips whose video is in training too, and on those whose video is new.
+
+    Whole videos are drawn for the intervals: clips of one are alike.
+
+    Returns:
+        One row each, see `groups.by_group`; and their difference, see `groups.group_difference`, empty where one of
+        the two has no interval.
+    """
+    seen = pd.concat([shares_video(corpus, cut.train, cut.validation) for cut in cuts])
+    named = seen.map({True: "seen", False: "unseen"}).rename("videos")
+    table = by_group(corpus, predicted, named, resamples, seed, by="video")
+    both = len(table) > 1 and table["low"].notna().all()
+    return table, group_difference(corpus, predicted, named, resamples, seed, by="video") if both else {}
+
+
+def without_the_clip(corpus: Corpus, cut: Fold, seed: int = 0) -> dict[str, pd.Series]:
+    """Labels of a cut's held-out clips from what is known about them: metadata, their video, nothing at all.
+
+    What the corpus does not know of its clips is left out.
+    """
+    made = {
+        known: predict_from_metadata(corpus, known, cut.train, cut.validation, seed) for known in known_metadata(corpus)
+    }
+    labels = corpus.training().set_index("id")["label"].loc[list(cut.train)]
+    most = majority(list(labels), Counter(labels), corpus.labels)
+    return made | {
+        "video, by the rule": video_majority(corpus, cut.train, cut.validation),
+        "majority": pd.Series(most, index=pd.Index(cut.validation, name="id")),
+    }
+
+
+def duplicates(corpus: Corpus) -> pd.DataFrame:
+    """Transcriptions that more than one clip has, word for word: how many, and whether their labels agree.
+
+    Returns:
+        One row a place of the copies (within training, within the test, across both): texts, clips, and how many of
+        the texts have clips of different labels.
+    """
+    test, training = corpus.test(), corpus.training()
+    labelled = training.set_index("id")["label"]
+    if len(test):
+        labelled = pd.concat([labelled, gold_for(corpus, pd.Index(test["id"]))])
+    rows = corpus.frame[corpus.frame["id"].isin(labelled.index) & (corpus.frame["transcription"] != "")]
+    rows = rows.assign(label=labelled[rows["id"]].to_numpy(), test=rows["id"].isin(test["id"]))
+    copied = rows[rows["transcription"].duplicated(keep=False)]
+    of_text = copied.groupby("transcription").agg(
+        clips=("id", "size"), labels=("label", "nunique"), low=("test", "min"), high=("test", "max")
+    )
+    place = np.select([~of_text["high"], of_text["low"]], ["within training", "within the test"], "across both")
+    counted = of_text.assign(texts=1, disagree=of_text["labels"] > 1).groupby(place)[["texts", "clips", "disagree"]]
+    table = counted.sum().reindex(["within training", "within the test", "across both"], fill_value=0).astype(int)
+    return table.rename(columns={"disagree": "texts with two labels"}).rename_axis("the same words")
+
+
+def coverage_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int = 400, seed: int = 0) -> pd.DataFrame:
+    """What the intervals of Table 3 would cover, on made-up systems of the printed scores.
+
+    Args:
+        claims: of the papers.
+        counts: clips of each label of the test.
+        draws, seed: see `simulations.coverage`.
+
+    Returns:
+        One row a printed score and a way to know the labels, see `ways_to_know`.
+    """
+    scores = sorted({float(value) for value in paper_intervals(claims)["macro-F1"]}, reverse=True)
+    rows = [
+        {"macro-F1": score, "system": way, **coverage(score, list(counts.values()), never, draws, seed=seed)}
+        for way, never in ways_to_know(counts).items()
+        for score in scores
+    ]
+    return pd.DataFrame(rows).set_index("macro-F1")
+
+
+def ways_to_know(counts: Mapping[str, int]) -> dict[str, int | None]:
+    """Two ways in which a made-up system may know the labels: name -> ``never`` of `simulations.knowing`."""
+    rarest = min(counts, key=lambda label: counts[label])
+    return {"knows all labels alike": None, f"never answers {rarest}": list(counts).index(rarest)}
+
+
+def power_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How often a paired test would find each difference of Table 3, by how alike two systems answer.
+
+    Args:
+        claims, counts, seed: see `coverage_table`.
+        draws: see `simulations.power`.
+
+    Returns:
+        One row a pair and a way to know the labels, the smallest difference first: the share of tests that find it
+        where the two answer independently, half alike and as alike as they can.
+    """
+    printed = paper_intervals(claims)["macro-F1"].sort_values(ascending=False)
+    alike = dict(zip(("independent", "half alike", "alike"), ALIKE, strict=True))
+    rows = [
+        {
+            "pair": f"{better} – {worse}",
+            "difference": high - low,
+            "systems": way,
+            **{name: power(high, low, list(counts.values()), of, never, draws, seed) for name, of in alike.items()},
+        }
+        for (better, high), (worse, low) in combinations(printed.items(), 2)
+        for way, never in ways_to_know(counts).items()
+    ]
+    return pd.DataFrame(rows).set_index("pair").sort_values("difference", kind="stable")
+
+
+def grid_by_fold(corpus: Corpus, clips: Clips, cuts: Sequence[Fold]) -> pd.DataFrame:
+    """Macro-F1 of a real grid, the text SVM's C, on each fold: one row a C, one column a fold."""
+    rows = {}
+    for c in C_GRID:
+        model = baseline("text-svm").set_params(linearsvc__C=c)
+        predicted = predict_by_folds(model, corpus, clips, cuts)
+        rows[c] = [score_on(corpus, predicted[list(cut.validation)]).macro_f1 for cut in cuts]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[cut.index for cut in cuts]).rename_axis("C")
+
+
+def chosen_elsewhere(by_fold: pd.DataFrame) -> dict[str, float]:
+    """The best mean of a grid, and the mean of each fold's score by what the other folds choose.
+
+    Args:
+        by_fold: one row a system, one column a fold.
+    """
+    chosen = {fold: by_fold.drop(columns=fold).mean(axis=1).argmax() for fold in by_fold}
+    elsewhere = float(np.mean([by_fold[fold].iloc[system] for fold, system in chosen.items()]))
+    best = float(by_fold.mean(axis=1).max())
+    return {"best mean": best, "chosen on the other folds": elsewhere, "difference": best - elsewhere}
+
+
+def selection_table(by_fold: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """What choosing the best of a grid adds, if all its systems are equally good and vary as those of a real grid do.
+
+    Args:
+        by_fold: of the real grid, one row a system, one column a fold.
+        draws, seed: see `simulations.selection_optimism`.
+
+    Returns:
+        One row a size of the grid: with the share of the noise that the systems have in common as measured, and with
+        none in common, as for systems that have little to do with each other.
+    """
+    sd, shared = own_noise(by_fold)
+    ways = {f"shared {shared:.2f}, as measured": shared, "shared 0": 0.0}
+    rows = {
+        cells: {way: selection_optimism(sd, part, cells, by_fold.shape[1], draws, seed) for way, part in ways.items()}
+        for cells in GRIDS
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("systems in the grid").reset_index()
+
+
+def changes_table(
+    corpus: Corpus, predictions: Mapping[str, pd.Series], resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """What each single difference of the arms changes, beside the published arm.
+
+    Args:
+        corpus: gives the gold labels.
+        predictions: "published" and the changes -> labels by clip id, of the same clips.
+        resamples, seed: of the paired bootstrap over clips.
+
+    Returns:
+        One row a change: macro_f1, uar, the rarest label's recall, and the difference of macro-F1 to the published
+        arm with its 95 % interval and p.
+    """
+    first = predictions["published"]
+    gold = gold_for(corpus, first.index)
+    rarest = gold.value_counts().index[-1]
+    rows = {}
+    for name, predicted in predictions.items():
+        scored = score_on(corpus, predicted)
+        apart = paired_bootstrap(gold, predicted, first, corpus.labels, resamples=resamples, seed=seed)
+        rows[name] = {
+            "macro_f1": scored.macro_f1,
+            "uar": scored.uar,
+            f"recall of {rarest}": scored.per_class[rarest].recall,
+            "difference": apart.estimate,
+            "low": apart.low,
+            "high": apart.high,
+            "p": apart.p,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+
+
+def epoch_effect(corpus: Corpus, cells: Sequence[Cell]) -> dict[str, float]:
+    """What it does to report each fold's best epoch of the very clips that are scored, and not the last.
+
+    Returns:
+        ``whole``: mean macro-F1 of the folds after the last epoch; ``changed``: after the best; ``difference``.
+    """
+    table = epochs_table(corpus, {"": cells}, lambda _: {"system": ""})
+    return dict(zip(("whole", "changed", "difference"), map(float, table.iloc[0]), strict=True))
+
+
+def halves_effect(corpus: Corpus, predicted: pd.Series, seed: int = 0) -> dict[str, float]:
+    """What it does to average the macro-F1 of two halves of a fold, as the released code does with its two GPUs.
+
+    Returns:
+        ``whole``: macro-F1 of all clips; ``changed``: mean over random halvings of the mean of both halves' macro-F1;
+        ``difference``; ``low``, ``high``: the middle 95 % of the halvings.
+    """
+    rng, size = np.random.default_rng(seed), len(predicted)
+    means = []
+    for _ in range(HALVINGS):
+        order = rng.permutation(size)
+        halves = (predicted.iloc[order[: size // 2]], predicted.iloc[order[size // 2 :]])
+        means.append(np.mean([score_on(corpus, half).macro_f1 for half in halves]))
+    whole = score_on(corpus, predicted).macro_f1
+    low, high = np.quantile(means, TAILS)
+    halved = float(np.mean(means))
+    return {"whole": whole, "changed": halved, "difference": halved - whole, "low": float(low), "high": float(high)}

@@ -1,0 +1,1 @@
+"""The book: its pages, where figures come from, the reference."""

@@ -1,0 +1,168 @@
+"""Lay out the book's source: prose, executed notebooks with run cards and provenance, reference, status page."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+import nbformat
+
+from emoser_lib.errors import DataError
+from emoser_lib.experiments.runs.records import Record, RunStatus, read_record, read_records
+from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
+from emoser_lib.reporting.book.reference import reference_pages
+from emoser_lib.reporting.book.uses import Library
+
+COPIED = Path("extra")
+"""Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
+
+
+def run_card(record: Record) -> str:
+    """The card, as HTML, that says on top of a page which run it shows."""
+    corpus = (
+        f"{record.corpus.name} ({record.corpus.clips:,} clips, sha256 {record.corpus.sha256[:12]}…)"
+        if record.corpus
+        else "none"
+    )
+    weights = "; ".join(
+        f"{c.name} (sha256 {c.sha256[:12]}…{', ' + c.note if c.note else ''})" for c in record.checkpoints
+    )
+    machine = f"{record.hardware['cpu']}, {record.hardware['cores']} cores, {record.hardware['memory_gb']} GB"
+    rows = {
+        "run": f"{record.run}, key {record.key}",
+        "corpus": corpus,
+        "checkpoints": weights or "none",
+        "parameters": ", ".join(f"{name} = {value}" for name, value in record.parameters.items()),
+        "machine": machine,
+        "time and memory": f"{record.seconds:.0f} s, {record.peak_memory_mb:,.0f} MB at most",
+        "commit and date": f"{record.commit or 'not a checkout'}, {record.date}",
+        "again": record.command,
+    }
+    told = {name: escape(str(value)) for name, value in rows.items()}
+    told["run"] += f", <a href='{escape(run_link(record))}'>record</a>"
+    body = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in told.items())
+    return (
+        f"<div class='emoser-run-card emoser-run-card-{escape(record.profile)}'>"
+        f"<details><summary>{_badge(record)} {escape(_caution(record))}</summary>"
+        f"<table><tbody>{body}</tbody></table></details></div>"
+    )
+
+
+def _badge(record: Record) -> str:
+    return f"<span class='emoser-profile emoser-profile-{escape(record.profile)}'>{escape(record.profile)}</span>"
+
+
+def _caution(record: Record) -> str:
+    """One line on what this run's numbers are about."""
+    corpus = record.corpus.name if record.corpus else "no corpus"
+    about = "synthetic clips: these numbers say nothing about the papers" if corpus == "demo" else f"corpus {corpus}"
+    models = ", ".join(f"{used.name} ({used.note})" if used.note else used.name for used in record.checkpoints)
+    with_models = f", with {escape(models)}" if models else ""
+    return f"Run on {about}{with_models}. {record.seconds:.0f} s, {record.date[:10]}."
+
+
+def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:
+    """A copy of an executed notebook with its run card below the title."""
+    page = nbformat.from_dict(notebook)
+    title, newline, rest = page.cells[0].source.partition("\n")
+    if not title.startswith("# "):
+        raise DataError(f"{record.notebook}: the first cell does not begin with a title: start it with '# '.")
+    page.cells[0].source = f"{title}\n\n{run_card(record)}\n{newline}{rest}"
+    return page
+
+
+def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
+    """The status page in Markdown: every run of this checkout, then the committed records."""
+    return (
+        "# Status\n\n"
+        "Every run of this checkout, those of the pages among them, as its record says. `emoser run` writes a record "
+        "for each run, also for a failed one; plain papermill writes none. Ages are as of the last build of this "
+        "page.\n\n"
+        "## Runs of this checkout\n\n"
+        f"{_table(list(records))}\n\n"
+        "## Recorded runs on real data\n\n"
+        "Committed in `book/records/`; the chapters show them beside their own run.\n\n"
+        f"{_table(list(published), record_link)}\n"
+    )
+
+
+def _table(records: Sequence[Record], link: Callable[[Record], str] | None = None) -> str:
+    if not records:
+        return "None yet."
+    head = ["chapter", "run", "status", "corpus", "time", "memory", "age", "commit", "parameters"]
+    rows = []
+    for record in sorted(records, key=lambda r: (r.notebook, r.profile, r.run)):
+        status = escape(record.status) + (f": {escape(record.error)}" if record.error else "")
+        run = f"<a href='{escape(link(record))}'>{escape(record.run)}</a>" if link else escape(record.run)
+        cells = [
+            escape(record.notebook),
+            f"{_badge(record)} {run}",
+            status,
+            escape(record.corpus.name if record.corpus else ""),
+            f"{record.seconds:.0f} s",
+            f"{record.peak_memory_mb:,.0f} MB",
+            f"<time datetime='{escape(record.date)}'>{_age(record.date)}</time>",
+            f"<code>{escape((record.commit or '–')[:19])}</code>",
+            escape(", ".join(f"{k} = {v}" for k, v in record.parameters.items())),
+        ]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    header = "".join(f"<th scope='col'>{name}</th>" for name in head)
+    return (
+        "<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Runs'>"
+        f"<table class='table emoser-status'><thead><tr>{header}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _age(date: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(date)).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return "now"
+
+
+def stage_book(book: Path, runs: Path, shown: Sequence[Path], destination: Path) -> None:
+    """Lay out in one folder the book's prose, the executed notebooks, the reference, the status page and the records.
+
+    Args:
+        book: the book's source.
+        runs: the folder of all runs, for the status page.
+        shown: folders of the runs that become chapters.
+        destination: the folder that Jupyter Book builds from; files that have not changed are left alone,
+            so that only changed pages are built again.
+
+    Raises:
+        DataError: a run that should be shown is not ok, or a notebook uses a name that the library does not have.
+    """
+    library, chapters = Library(), {}
+    published = read_records(book / "records")
+    pages = {COPIED / record_link(record): (book / record_link(record)).read_bytes() for record in published}
+    for path in book.rglob("*"):
+        relative = path.relative_to(book)
+        if path.is_file() and relative.parts[0] not in ("_build", "records"):
+            pages[relative] = path.read_bytes()
+    for folder in shown:
+        record = read_record(folder / "record.json")
+        if record.status is not RunStatus.OK:
+            raise DataError(f"{folder} is {record.status}, not ok: run `{record.command}`.")
+        name = f"{record.notebook}.ipynb"
+        notebook = nbformat.read(folder / name, as_version=4)
+        chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
+        page = with_run_card(with_provenance(notebook, record, chapter, library, published), record)
+        pages[Path(name)] = nbformat.writes(page).encode()
+        pages[COPIED / run_link(record)] = (folder / "record.json").read_bytes()
+    pages |= reference_pages(chapters, library)
+    pages[Path("status.md")] = status_page(read_records(runs), published).encode()
+    _synchronise(pages, destination)
+
+
+def _synchronise(pages: dict[Path, bytes], destination: Path) -> None:
+    destination.mkdir(parents=True, exist_ok=True)
+    for old in [p for p in destination.rglob("*") if p.is_file() and p.relative_to(destination) not in pages]:
+        old.unlink()
+    for relative, content in pages.items():
+        path = destination / relative
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

@@ -1,0 +1,1 @@
+"""Tables and diagrams about systems that hear."""

@@ -1,0 +1,1 @@
+"""The ledger: claims of the papers, what answers them, and the verdicts."""

@@ -1,0 +1,304 @@
+"""What the ledger works out itself: from the recorded tables of the challenge, declarations and printed numbers."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from emoser_lib.corpora import LABELS
+from emoser_lib.environment import ROOT
+from emoser_lib.experiments import paper_interval
+from emoser_lib.experiments.planning.dry_run import RunNeeds, dry_run
+from emoser_lib.experiments.runs.profiles import PlannedRun, plan
+from emoser_lib.experiments.runs.records import Record
+from emoser_lib.experiments.training.folds import N_FOLDS
+from emoser_lib.reporting.ledger.claims import UNKNOWN, Check, Claim, ClaimFinding, at, compared, the_record
+from emoser_lib.reporting.ledger.claims import claims as all_claims
+from emoser_lib.reporting.tables import paper_intervals
+from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
+from emoser_lib.systems.declared import Training
+from emoser_lib.systems.prompts.text import PROMPTS
+from emoser_lib.systems.prompts.words import ADJECTIVES
+
+CORPUS = "01-corpus-small-emospeech"
+"""The record of the challenge's own tables."""
+
+COUNTED = "Counted on the configuration that the checkpoint has."
+
+Claims = Mapping[str, Claim]
+
+Records = Mapping[str, Record]
+
+
+def _of_corpus(verdict: bool, reason: str, measured: str) -> ClaimFinding:
+    return ClaimFinding(
+        verdict="reproduced" if verdict else "differs",
+        reason=reason,
+        measured=measured,
+        notebook="01-corpus",
+        profile="small",
+        record=CORPUS,
+    )
+
+
+def clips(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Of both splits."""
+    splits = at(the_record(CORPUS, records), "splits")
+    total = sum(of["clips"] for of in splits.values())
+    return _of_corpus(total == claim.value, "Counted in the challenge's own tables.", f"{total:,}")
+
+
+def mean_clip_seconds(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """On average, from the start and end times of the public table."""
+    splits = at(the_record(CORPUS, records), "splits").values()
+    mean = 3600 * sum(of["hours"] for of in splits) / sum(of["clips"] for of in splits)
+    return _of_corpus(
+        round(mean) == claim.value, "From the times in the public table; the paper says approximately.", f"{mean:.1f}"
+    )
+
+
+def labels(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Labels that have clips."""
+    found = at(the_record(CORPUS, records), "splits.train.labels")
+    return _of_corpus(len(found) == claim.value, f"They are {', '.join(sorted(found))}.", str(len(found)))
+
+
+def no_surprise(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """No training clip has the label."""
+    found = at(the_record(CORPUS, records), "splits.train.labels")
+    return _of_corpus("surprise" not in found, "No training clip of the challenge has it.", "no clip")
+
+
+def fear_is_rarest(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """And by far: no other label has fewer than ten times as many clips."""
+    found = at(the_record(CORPUS, records), "splits.train.labels")
+    fear, next_one = sorted(found.values())[:2]
+    rarest = min(found, key=found.__getitem__)
+    return _of_corpus(
+        rarest == "fear" and next_one > 10 * fear,
+        f"Of {sum(found.values()):,} training clips; the next rarest label has {next_one}.",
+        f"{rarest}: {fear}",
+    )
+
+
+@cache
+def planned(notebook: str, run: str) -> RunNeeds:
+    """What a run of the profile paper needs."""
+    [needs] = dry_run([planned_run(notebook, run)], "paper").runs
+    return needs
+
+
+def planned_run(notebook: str, run: str) -> PlannedRun:
+    """A run of the profile paper. Raises UsageError where there is none."""
+    [found] = plan(ROOT / "notebooks" / f"{notebook}.ipynb", "paper", run)
+    return found
+
+
+def _billions(claim: Claim, parameters: int, notebook: str, reason: str = COUNTED) -> ClaimFinding:
+    return compared(claim, parameters / 1e9, reason, notebook=notebook)
+
+
+def gemma_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """With its embeddings, which are a fifth of it."""
+    needs = planned("05-gemma-lora", "grid")
+    return _billions(claim, needs.parameters, needs.notebook, f"{COUNTED} The name leaves its large vocabulary out.")
+
+
+def qwen7b_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """The language model in Qwen-Audio."""
+    needs = planned("07-qwen-audio-lora", "grid")
+    [ears] = needs.encoders
+    return _billions(claim, needs.parameters - ears.parameters, needs.notebook, f"{COUNTED} As Qwen-Audio has it.")
+
+
+def qwen_audio_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """As published."""
+    needs = planned("07-qwen-audio-lora", "grid")
+    return _billions(claim, needs.read, needs.notebook)
+
+
+def whisper_gemma_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Encoder, projector and language model."""
+    needs = planned("08-whisper-gemma", "grid")
+    return _billions(claim, needs.systems[0].parameters, needs.notebook)
+
+
+def llama_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """EmoSLLM's language model."""
+    needs = planned("10-emosllm", "iemocap")
+    return _billions(claim, needs.parameters, needs.notebook)
+
+
+def halved(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Whisper-Gemma's parameters as a share of Qwen-Audio's."""
+    small, large = planned("08-whisper-gemma", "grid"), planned("07-qwen-audio-lora", "grid")
+    share = small.systems[0].parameters / large.read
+    return ClaimFinding(
+        verdict="reproduced" if share < 0.5 else "differs",
+        reason=f"{COUNTED} Less than half is what it says.",
+        measured=f"{share:.0%}",
+        notebook=small.notebook,
+    )
+
+
+def fits_the_gpu(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """What the paper's own runs need, with this project's code."""
+    assert claim.value is not None
+    runs = [("05-gemma-lora", "best"), ("07-qwen-audio-lora", "official"), ("08-whisper-gemma", "grid")]
+    most = max(planned(*run).memory for run in runs) / 1e9
+    return ClaimFinding(
+        verdict="consistent" if most < claim.value else "differs",
+        reason="Counted, not run: what the trainings of the three systems need at most, with this project's code.",
+        measured=f"{most:.0f} GB",
+        notebook="08-whisper-gemma",
+    )
+
+
+def prompt_labels(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """The emotions that Table 1's prompt for Gemma offers, and those of them that no clip has."""
+    offered = PROMPTS["gemma"].words
+    absent = [word for word in offered if word not in ADJECTIVES.values()]
+    return ClaimFinding(
+        verdict="reproduced" if (len(offered), len(absent)) == (len(LABELS) + 2, 2) else "differs",
+        reason=f"Table 1's prompt offers {', '.join(absent)}, which no clip has; chapter 4 has a prompt without them.",
+        measured=f"{len(offered)} and {len(LABELS)}",
+        notebook="04-gemma-zero-shot",
+    )
+
+
+def fold_count(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """The scheme paper."""
+    return ClaimFinding(
+        verdict=UNKNOWN if claim.value == N_FOLDS else "differs",
+        reason="A setting and no result: the fold scheme 'paper' has as many.",
+        measured=f"{N_FOLDS} folds",
+        notebook="01-corpus",
+    )
+
+
+def final_rate(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """`fitting.Training`."""
+
+    same = Training().final_rate == claim.value
+    return ClaimFinding(
+        verdict=UNKNOWN if same else "differs",
+        reason="A setting and no result: training here ends there too.",
+        measured=f"final_rate = {Training().final_rate:g}",
+        notebook="05-gemma-lora",
+    )
+
+
+def intervals(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """All six of Table 3, rebuilt from score and n."""
+    table = paper_intervals(all_claims())
+    away = float(table["difference"].abs().max())
+    return ClaimFinding(
+        verdict="reproduced" if away < 5e-4 else "differs",
+        reason=f"The formula of an accuracy gives all {len(table)} printed intervals. Macro-F1 is no accuracy: "
+        "chapter 2 shows what its interval is.",
+        measured=f"at most {away:.4f} away",
+        notebook="02-scoring",
+    )
+
+
+def _printed(names: Sequence[str], claims: Claims) -> list[tuple[float, float]]:
+    """Score and printed half-width; where none is printed, that of the paper's formula."""
+    n = claims["thau-clips-test"].value
+    assert n is not None
+    found = []
+    for name in names:
+        value = claims[name].value
+        assert value is not None
+        half = claims[name].interval
+        found.append((value, paper_interval(value, int(n))[1] - value if half is None else half))
+    return found
+
+
+def _apart(claims: Claims, names: tuple[str, str], wanted: bool) -> ClaimFinding:
+    """Whether the printed intervals of two test scores are apart."""
+    (high, above), (low, below) = _printed(names, claims)
+    apart = high - above > low + below
+    return ClaimFinding(
+        verdict="consistent" if apart == wanted else "differs",
+        reason="By the paper's own numbers: their intervals "
+        + ("do not overlap." if apart else "overlap, so these clips do not tell the two apart.")
+        + " They take clips of one video for independent.",
+        measured=f"{high:.4f} ± {above:.4f} and {low:.4f} ± {below:.4f}",
+        notebook="02-scoring",
+    )
+
+
+def whisper_apart(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Whisper against emotion2vec."""
+    return _apart(claims, ("thau-whisper-gemma-first-test", "thau-table3-emo2vec-gemma"), wanted=True)
+
+
+def sound_apart(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """The best of task 2 against the best of task 1."""
+    return _apart(claims, ("thau-table3-qwen-r256", "thau-table3-gemma-r128"), wanted=True)
+
+
+def comparable(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Whisper-Gemma against Qwen-Audio."""
+    return _apart(claims, ("thau-table3-qwen-r256", "thau-table3-whisper-gemma"), wanted=False)
+
+
+def second_best(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """By the overview of the challenge."""
+    best, mine, third = (claims[name].value for name in ("task2-best", "thau-table3-qwen-r256", "task2-third"))
+    assert best is not None and mine is not None and third is not None
+    return ClaimFinding(
+        verdict="consistent" if best > mine > third else "differs",
+        reason="By the challenge's own ranking.",
+        measured=f"{best:.4f}, {mine:.4f}, {third:.4f}",
+    )
+
+
+def _bands(claim: Claim, name: str, notebook: str, *where: str) -> ClaimFinding:
+    """Of the configuration that a checkpoint is known to have."""
+    told: Any = CHECKPOINTS[name].architecture
+    for key in where:
+        told = told[key]
+    return compared(claim, float(told), COUNTED, notebook=notebook)
+
+
+def mel_bands_v3(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Of whisper-large-v3."""
+    return _bands(claim, "openai/whisper-large-v3", "08-whisper-gemma", "num_mel_bins")
+
+
+def mel_bands_qwen(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+    """Of Qwen-Audio's encoder."""
+    return _bands(claim, "Qwen/Qwen-Audio-Chat", "06-qwen-audio-zero-shot", "audio", "n_mels")
+
+
+CHECKS: Mapping[str, Check] = MappingProxyType(
+    {
+        check.__name__: check
+        for check in (
+            clips,
+            mean_clip_seconds,
+            labels,
+            no_surprise,
+            fear_is_rarest,
+            gemma_billions,
+            qwen7b_billions,
+            qwen_audio_billions,
+            whisper_gemma_billions,
+            llama_billions,
+            halved,
+            fits_the_gpu,
+            prompt_labels,
+            fold_count,
+            final_rate,
+            intervals,
+            whisper_apart,
+            sound_apart,
+            comparable,
+            second_best,
+            mel_bands_v3,
+            mel_bands_qwen,
+        )
+    }
+)
+"""By the name that claims.yaml gives."""

@@ -1,0 +1,197 @@
+"""The papers' numbers, from the one place where they are written down."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import yaml
+from pydantic import Field
+
+from emoser_lib.environment import ROOT
+from emoser_lib.errors import DataError
+from emoser_lib.experiments.runs.records import Record
+from emoser_lib.values import Immutable
+
+
+def claims() -> pd.DataFrame:
+    """The claims of ``book/claims.yaml``, by id: paper, place, text, value, interval and more.
+
+    Raises:
+        DataError: the book's source is not beside the library.
+    """
+    path = ROOT / "book" / "claims.yaml"
+    if not path.is_file():
+        raise DataError(f"{path} is not there: work in a checkout of the project.")
+    listed: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return pd.DataFrame(listed).set_index("id")
+
+
+Verdict = Literal["reproduced", "consistent", "differs", "needs the paper's hardware or data", "cannot be checked"]
+"""Of the paper's number: "reproduced" or "differs". Of a statement's direction: "consistent" or "differs"."""
+
+NEEDS: Verdict = "needs the paper's hardware or data"
+
+UNKNOWN: Verdict = "cannot be checked"
+
+
+class FromRecord(Immutable):
+    """A number of a record, to be compared with the claim's."""
+
+    kind: Literal["record"]
+    record: str
+    at: str
+
+
+class Computed(Immutable):
+    """What the function of that name in `checks` finds."""
+
+    kind: Literal["computed"]
+    name: str
+
+
+class Direction(Immutable):
+    """A statement that one system is better than another, held against two systems of a record.
+
+    Attributes:
+        more, than: which is stated to be better.
+        metric: by what: "macro_f1" or "uar".
+        why: what a yes shows, in a sentence.
+    """
+
+    kind: Literal["direction"]
+    record: str
+    more: str
+    than: str
+    metric: Literal["macro_f1", "uar"]
+    why: str
+
+
+class Setting(Immutable):
+    """A parameter of the profile paper: what was set is no result, but it is run as stated."""
+
+    kind: Literal["setting"]
+    notebook: str
+    run: str
+    parameter: str
+    contains: str = ""
+
+
+class NeedsRun(Immutable):
+    """The run of the profile paper that would answer it."""
+
+    kind: Literal["needs"]
+    notebook: str
+    run: str
+    why: str = ""
+
+
+class Nothing(Immutable):
+    """Why it cannot be checked."""
+
+    kind: Literal["none"]
+    why: str
+
+
+AnsweredBy = Annotated[FromRecord | Computed | Direction | Setting | NeedsRun | Nothing, Field(discriminator="kind")]
+
+
+class Claim(Immutable):
+    """One claim, as ``book/claims.yaml`` has it; see there."""
+
+    id: str
+    paper: str
+    place: str
+    text: str
+    value: float | None
+    printed: str
+    interval: float | None = None
+    note: str = ""
+    metric: str = ""
+    split: Literal["", "train", "test", "cv"] = ""
+    n: int | None = None
+    answer: AnsweredBy
+
+
+class ClaimFinding(Immutable):
+    """What there is to hold against a claim.
+
+    Attributes:
+        verdict, reason: what follows, and why.
+        measured: what was measured, as a page prints it; empty where nothing was.
+        low, high: its 95 % interval, where it has one.
+        system: what was measured.
+        notebook: the chapter that answers, or would.
+        profile, record: of what was measured.
+        command: that would answer the claim, where nothing does.
+    """
+
+    verdict: Verdict
+    reason: str
+    measured: str = ""
+    low: float | None = None
+    high: float | None = None
+    system: str = ""
+    notebook: str = ""
+    profile: str = ""
+    record: str = ""
+    command: str = ""
+
+
+Check = Callable[[Claim, Mapping[str, Claim], Mapping[str, Record]], ClaimFinding]
+
+
+def read_claims() -> dict[str, Claim]:
+    """The claims by id.
+
+    Raises:
+        DataError: the book's source is not beside the library, or an entry is not a claim.
+    """
+    path = ROOT / "book" / "claims.yaml"
+    if not path.is_file():
+        raise DataError(f"{path} is not there: work in a checkout of the project.")
+    return {one["id"]: Claim.model_validate(one) for one in yaml.safe_load(path.read_text(encoding="utf-8"))}
+
+
+def compared(claim: Claim, measured: float, reason: str = "", **where: Any) -> ClaimFinding:
+    """A number that has no interval: it is the claim's if it rounds to what is printed.
+
+    >>> nothing = Nothing(kind="none", why="")
+    >>> claim = Claim(id="c", paper="", place="", text="", value=8.4, printed="8.4", answer=nothing)
+    >>> compared(claim, 8.396).verdict, compared(claim, 8.46).verdict
+    ('reproduced', 'differs')
+    """
+    assert claim.value is not None
+    decimals = len(claim.printed.partition(".")[2])
+    same = round(measured, decimals) == claim.value
+    told = f"{measured:,.{decimals}f}" if same else f"{measured:,.{decimals + 1}f}"
+    return ClaimFinding(
+        verdict="reproduced" if same else "differs",
+        reason=reason or ("The same number." if same else "Another number."),
+        measured=told,
+        **where,
+    )
+
+
+def at(record: Record, path: str) -> Any:
+    """The value of a record's metrics at a path of names with dots between.
+
+    Raises:
+        DataError: there is none.
+    """
+    value: Any = record.metrics
+    for name in path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            raise DataError(f"the record {record.name} has no metric '{path}': mend the claim that names it.")
+        value = value[name]
+    return value
+
+
+def the_record(name: str, records: Mapping[str, Record]) -> Record:
+    """A committed record by its file's name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in records:
+        raise DataError(f"book/records has no {name}.json: mend the claim that names it.")
+    return records[name]

@@ -1,0 +1,170 @@
+"""The tables of the ledger's page."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from emoser_lib.environment import ROOT
+from emoser_lib.experiments.planning.dry_run import RunNeeds, dry_run
+from emoser_lib.experiments.planning.flops import answering_flops
+from emoser_lib.experiments.runs.profiles import PlannedRun
+from emoser_lib.experiments.runs.records import Record, published_records
+from emoser_lib.reporting.ledger.checks import planned, planned_run
+from emoser_lib.reporting.ledger.claims import NeedsRun, Verdict, claims
+from emoser_lib.reporting.ledger.verdicts import LedgerEntry
+from emoser_lib.reporting.tables import evaluated_on, paper_intervals, paper_scores
+
+PLANNED = (
+    ("05-gemma-lora", "official"),
+    ("05-gemma-lora", "best"),
+    ("07-qwen-audio-lora", "official"),
+    ("07-qwen-audio-lora", "best"),
+    ("08-whisper-gemma", "first"),
+    ("09-emotion2vec-gemma", "arms"),
+    ("10-emosllm", "iemocap"),
+)
+"""The runs of the profile paper whose cost is shown: those of Table 3, and EmoSLLM."""
+
+
+def ledger_table(entries: Sequence[LedgerEntry], verdict: Verdict) -> pd.DataFrame:
+    """The claims that have a verdict, one a row: what the paper says and where, what was measured and what follows."""
+    rows = [
+        {
+            "claim": entry.claim.text,
+            "paper": f"{entry.claim.paper}, {entry.claim.place}",
+            "printed": entry.claim.printed,
+            "measured": entry.finding.measured or "–",
+            "profile": entry.finding.profile or "–",
+            "reason": entry.finding.reason,
+        }
+        for entry in entries
+        if entry.finding.verdict == verdict
+    ]
+    return pd.DataFrame(rows).set_index("claim") if rows else pd.DataFrame()
+
+
+def commands(entries: Sequence[LedgerEntry]) -> pd.DataFrame:
+    """What would answer the claims that nothing answers yet: one row a command, and how many claims it is for."""
+    needed = [entry.finding.command for entry in entries if entry.finding.command and not entry.finding.measured]
+    return pd.Series(needed).value_counts().rename("claims").rename_axis("command").to_frame()
+
+
+def table_3(entries: Sequence[LedgerEntry]) -> pd.DataFrame:
+    """Table 3 of seed 1: printed, by the formula that gives what is printed, and measured where it was."""
+    rows = [entry.finding.measured or "–" for entry in entries if entry.claim.interval is not None]
+    return paper_intervals(claims()).assign(measured=rows)
+
+
+def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
+    """What the recorded trainings cost on the machine that ran them, beside their scores; one row a record."""
+    rows = [
+        {
+            "run": f"{record.notebook}, {record.run}",
+            "corpus": record.corpus.name if record.corpus else "",
+            "macro-F1": record.metrics["macro_f1"],
+            "n": next(
+                of["n"] for of in record.metrics["scores"].values() if of["macro_f1"] == record.metrics["macro_f1"]
+            ),
+            "training, minutes": record.metrics["seconds"] / 60,
+            "threads": record.metrics["threads"],
+            "memory, GB": record.peak_memory_mb / 1000,
+        }
+        for record in (published_records() if records is None else records)
+        if {"macro_f1", "seconds", "scores"} <= record.metrics.keys()
+    ]
+    return pd.DataFrame(rows).set_index("run")
+
+
+def planned_costs() -> pd.DataFrame:
+    """What the paper's trainings need, counted without weights (`emoser plan`), and what answering one clip costs then.
+
+    Returns:
+        One row a run and system: parameters, trained, memory of the training, GFLOP a clip (see
+        `flops.answering_flops`).
+    """
+    rows = []
+    for notebook, run in PLANNED:
+        costs = _costs(planned(notebook, run), planned_run(notebook, run))
+        rows += [{"run": f"{notebook}, {run}", **of} for of in costs]
+    return pd.DataFrame(rows).set_index("run")
+
+
+def _costs(need: RunNeeds, run: PlannedRun) -> list[dict[str, object]]:
+    flops = answering_flops(run)
+    sizes = {f"rank {of.rank}": (need.parameters, of.trainable, of.memory.total) for of in need.adapters} | {
+        of.name: (of.parameters, of.bridge + of.adapter + of.encoder_trained, of.memory.total) for of in need.systems
+    }
+    return [
+        {
+            "system": name,
+            "parameters, billions": parameters / 1e9,
+            "trained, millions": trained / 1e6,
+            "memory, GB": memory / 1e9,
+            # An adapter is merged for answering, so its rank costs nothing.
+            "GFLOP a clip": (counted or 0) / 1e9 if (counted := flops.get(name, flops.get(""))) else None,
+        }
+        for name, (parameters, trained, memory) in sizes.items()
+    ]
+
+
+def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None = None) -> pd.DataFrame:
+    """Scores beside what answering a clip costs: those that the paper prints, and those that were recorded.
+
+    Args:
+        entries: the ledger; Table 3's claims name the runs whose costs are planned.
+        records: of runs that trained a language model; default: the committed ones.
+
+    Returns:
+        One row a system: evaluated on (corpus and which of its clips), source ("printed" or "recorded" and the
+        profile), macro_f1, low, high, parameters, trained, and GFLOP a clip. The paper's interval is the printed one.
+        Runs on one fold that chose settings are left out.
+    """
+    rows = []
+    printed = [entry.claim for entry in entries if entry.claim.interval is not None]
+    for claim, name in zip(printed, paper_scores(claims()).index, strict=True):
+        assert isinstance(claim.answer, NeedsRun)
+        assert claim.value is not None and claim.interval is not None
+        rows.append(
+            {
+                "system": name,
+                "evaluated on": "emospeech, test",
+                "source": "printed",
+                "macro_f1": claim.value,
+                "low": claim.value - claim.interval,
+                "high": claim.value + claim.interval,
+                **_first_cost(
+                    planned(claim.answer.notebook, claim.answer.run),
+                    planned_run(claim.answer.notebook, claim.answer.run),
+                ),
+            }
+        )
+    for record in published_records() if records is None else records:
+        if {"macro_f1", "seconds", "scores"} <= record.metrics.keys() and not chooses(record):
+            name, scored = next(
+                (name, of)
+                for name, of in record.metrics["scores"].items()
+                if of["macro_f1"] == record.metrics["macro_f1"]
+            )
+            path = ROOT / "notebooks" / f"{record.notebook}.ipynb"
+            run = PlannedRun(path, record.profile, record.run, record.parameters, {})
+            rows.append(
+                {
+                    "system": name,
+                    "evaluated on": evaluated_on(record),
+                    "source": f"recorded, {record.profile}",
+                    **{column: scored[column] for column in ("macro_f1", "low", "high")},
+                    **_first_cost(dry_run([run], run.profile).runs[0], run),
+                }
+            )
+    return pd.DataFrame(rows).set_index("system")
+
+
+def chooses(record: Record) -> bool:
+    """Whether a training run was there to choose settings: one fold, and nothing trained for good."""
+    return len(record.parameters["folds"]) == 1 and not record.parameters["refit"]
+
+
+def _first_cost(need: RunNeeds, run: PlannedRun) -> dict[str, object]:
+    """Of a run's first system, without its name and the memory of its training."""
+    first = _costs(need, run)[0]
+    return {name: first[name] for name in ("parameters, billions", "trained, millions", "GFLOP a clip")}

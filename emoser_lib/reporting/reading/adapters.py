@@ -1,0 +1,207 @@
+"""Tables about what is trained: how large an adapter is, how systems learn, which of a grid is best."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from emoser_lib.corpora import Corpus
+from emoser_lib.experiments import published_records
+from emoser_lib.experiments.training.cells import Cell
+from emoser_lib.reporting.scores import gold_for, score_on
+from emoser_lib.systems.declared import Lora, TextSystem
+from emoser_lib.systems.reading.llm import LLM
+from emoser_lib.systems.reading.lora import adapted
+from emoser_lib.systems.reading.packing import pack, plain_batch
+from emoser_lib.systems.reading.text_task import TextExamples
+
+Grid = Mapping[Any, Sequence[Cell]]
+"""From `train_grid` or `train_audio_grid`: the cells of each system, one a fold."""
+
+By = Callable[[Any], Mapping[str, Any]]
+"""What a grid's systems differ in: column -> value of one system."""
+
+
+def rank_and_alpha(system: TextSystem) -> dict[str, int]:
+    """What the systems of a grid of adapters differ in."""
+    return {"rank": system.lora.rank, "alpha": system.lora.alpha}
+
+
+def by_name(system: str) -> dict[str, str]:
+    """What systems that have names of their own differ in."""
+    return {"system": system}
+
+
+def adapters_by_rank(llm: LLM, ranks: Iterable[int]) -> pd.DataFrame:
+    """Trained parameters by rank, as peft counts them, for both sets of target matrices.
+
+    Returns:
+        One row a rank: all-linear, q,v, and the share of all-linear in the model.
+    """
+    total = sum(parameter.numel() for parameter in llm.model.parameters())
+    rows = {}
+    for rank in ranks:
+        rows[rank] = {targets: _trained(llm, Lora(rank, rank, targets)) for targets in ("all-linear", "q,v")}
+    table = pd.DataFrame(rows).T.rename_axis("rank")
+    return table.assign(**{"share of the model": table["all-linear"] / total})
+
+
+def batch_sizes(examples: TextExamples, clips: int) -> pd.DataFrame:
+    """What the first clips cost as one batch: positions run through the model, and positions with logits."""
+    some = (examples.prefix, examples.rests[:clips], examples.targets[:clips])
+    plain, packed = plain_batch(*some), pack(*some)
+    rows = {
+        "padded, logits everywhere": (plain.input_ids.numel(), plain.input_ids.numel()),
+        "padded, logits at the label": (plain.input_ids.numel(), int(plain.labels.keep.sum())),
+        "packed, logits at the label": (packed.input_ids.numel(), int(packed.labels.keep.sum())),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["positions", "with logits"])
+
+
+def grid_table(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFrame:
+    """Mean macro-F1 over the folds for each system of a grid, the best first, as in seed 1, section 5.1.1.
+
+    Args:
+        corpus: gives the gold labels.
+        grid: the cells.
+        by: the columns that name a system.
+
+    Returns:
+        One row a system: what ``by`` gives, macro_f1 (mean), sd (over folds, if there are several), folds (their
+        number), trainable, and seconds a step.
+    """
+    rows = []
+    for system, cells in grid.items():
+        scores = pd.Series([score_on(corpus, cell.predicted()).macro_f1 for cell in cells])
+        seconds = sum(cell.seconds for cell in cells) / max(1, sum(cell.steps for cell in cells))
+        rows.append(
+            {
+                **by(system),
+                "macro_f1": scores.mean(),
+                "sd": scores.std(),
+                "folds": len(cells),
+                "trainable": cells[0].trainable,
+                "seconds_per_step": seconds,
+            }
+        )
+    table = pd.DataFrame(rows).dropna(axis=1, how="all")  # of one fold there is no sd
+    return table.sort_values("macro_f1", ascending=False, ignore_index=True) if len(table) else table
+
+
+def learning_curves(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFrame:
+    """Macro-F1 on the held-out clips after each epoch: one row a system, fold and epoch."""
+    rows = [
+        {
+            **by(system),
+            "fold": fold,
+            "epoch": epoch + 1,
+            "macro_f1": score_on(corpus, cell.predicted(epoch)).macro_f1,
+        }
+        for system, cells in grid.items()
+        for fold, cell in enumerate(cells)
+        for epoch in range(len(cell.epochs))
+    ]
+    return pd.DataFrame(rows)
+
+
+def epoch_means(curves: pd.DataFrame) -> pd.DataFrame:
+    """Mean macro-F1 over the folds after each epoch: one row a named system, one column an epoch.
+
+    Args:
+        curves: from `learning_curves`, with `by_name`.
+    """
+    means = curves.pivot_table(index="system", columns="epoch", values="macro_f1", sort=False)
+    return means.rename(columns=lambda epoch: f"epoch {epoch}").rename_axis(columns=None)
+
+
+def losses(grid: Grid, by: By = rank_and_alpha, window: int = 8) -> pd.DataFrame:
+    """The training loss along the steps: one row a system, fold and logged step.
+
+    Args:
+        grid: the cells.
+        by: the columns that name a system.
+        window: logged steps that each value is the mean of; single batches of four clips are noisy.
+    """
+    rows = []
+    for system, cells in grid.items():
+        for fold, cell in enumerate(cells):
+            smooth = pd.Series([entry["loss"] for entry in cell.log]).rolling(window, min_periods=1).mean()
+            which = {**by(system), "fold": fold}
+            rows += [which | {**e, "loss": loss} for e, loss in zip(cell.log, smooth, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def surest_errors(corpus: Corpus, cell: Cell, clips: int = 8) -> pd.DataFrame:
+    """The wrong answers that the system was surest of, with what was said.
+
+    Returns:
+        One row a clip: gold, predicted, probability (over the labels), transcription.
+    """
+    scores = cell.scores()
+    shares = scores.sub(scores.max(axis=1), axis=0).transform("exp")
+    shares = shares.div(shares.sum(axis=1), axis=0)
+    table = pd.DataFrame({"gold": gold_for(corpus, scores.index), "predicted": cell.predicted()})
+    table["probability"] = shares.max(axis=1)
+    table["transcription"] = corpus.frame.set_index("id")["transcription"][scores.index]
+    wrong = table[table["gold"] != table["predicted"]]
+    return wrong.sort_values("probability", ascending=False, kind="stable").head(clips).reset_index(drop=True)
+
+
+def recorded_adapters(notebook: str) -> pd.DataFrame:
+    """What a chapter's committed records trained: each run's best adapter, its settings and its time."""
+    rows = []
+    for record in published_records(notebook):
+        asked, told = record.parameters, record.metrics
+        grid = told["grid"][0] if told.get("grid") else {}
+        rows.append(
+            {
+                "run": record.run,
+                "model": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
+                "rank": told["best_rank"],
+                "alpha": told["best_alpha"],
+                "learning rate": f"{asked['learning_rate']:g}",
+                "epochs": asked["epochs"],
+                "training clips": asked["train_clips"] or "all",
+                "folds": len(asked["folds"]),
+                "macro-F1 on them": grid.get("macro_f1"),
+                "steps": told["steps"],
+                "hours": told["seconds"] / 3600,
+            }
+        )
+    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
+
+
+def recorded_labels(notebook: str, folds: bool = False) -> pd.DataFrame:
+    """Precision, recall and F1 of each label in a chapter's committed records.
+
+    Args:
+        notebook: the chapter.
+        folds: of runs on folds too, not only of those on a test split.
+    """
+    tables = [
+        pd.DataFrame(record.metrics["per_label"]).T.assign(run=record.run)
+        for record in published_records(notebook)
+        if folds or record.parameters["refit"]
+    ]
+    tables.sort(key=lambda table: -table["n"].sum())
+    return pd.concat(tables)[["run", "precision", "recall", "f1", "n"]] if tables else pd.DataFrame()
+
+
+def recorded_epochs(notebook: str) -> pd.DataFrame:
+    """`epoch_means` of a chapter's committed records, and which run each row is of."""
+    tables = [
+        pd.DataFrame.from_dict(record.metrics["by_epoch"], orient="index").assign(run=record.run)
+        for record in published_records(notebook)
+    ]
+    return pd.concat(tables).rename_axis("system") if tables else pd.DataFrame()
+
+
+def mask_of_packed_batch(examples: TextExamples, clips: int) -> np.ndarray:
+    """Which position (row) sees which (column) in a packed batch of the first clips, bool [T, T]."""
+    return pack(examples.prefix, examples.rests[:clips], examples.targets[:clips]).visible().numpy()
+
+
+def _trained(llm: LLM, lora: Lora) -> int:
+    with adapted(llm.model, lora) as model:
+        return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,210 @@
+"""Tables about prompts, label words and freely written answers."""
+
+import warnings
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from IPython.display import HTML
+
+from emoser_lib.corpora import Corpus
+from emoser_lib.errors import UsageError
+from emoser_lib.experiments import published_records, score
+from emoser_lib.reporting.scores import gold_for, score_on
+from emoser_lib.systems.prompts.text import AUDIO, PromptBatch, prompt_named
+from emoser_lib.systems.prompts.words import WORDS, words_for
+from emoser_lib.systems.reading.answers import ParsedAnswer, count_answers, parse_answer, to_label
+from emoser_lib.systems.reading.verbaliser import Verbaliser
+from emoser_lib.systems.reading.zero_shot import CONTENT_FREE, calibrated, label_scores, predict
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from emoser_lib.systems.reading.llm import LLM
+
+UNPARSABLE = "no label"
+"""What an answer without a label counts as where it counts as wrong."""
+
+
+def tokens(batch: PromptBatch, tokenizer: "PreTrainedTokenizerBase", clip: int = 0, places: int = 0) -> HTML:
+    """One clip's input as the model gets it, a box a token; those of the clip's own part are framed.
+
+    Args:
+        batch: the prompt with the clips' transcriptions.
+        tokenizer: of the model.
+        clip: its number.
+        places: embeddings that the audio takes, one box together.
+    """
+    boxes = []
+    table = batch.table(tokenizer, clip)
+    for number, piece, text, part in zip(*(table[name] for name in ("id", "piece", "text", "part")), strict=True):
+        # A token may be a part of a letter only: then its name says more than a replacement character.
+        seen = escape((piece if "\ufffd" in text else text).replace(" ", "·").replace("\n", "↵"))
+        if number == AUDIO:
+            seen, part = f"<b>audio: {places} embeddings</b>", "rest"
+        after = "<br>" if text.endswith("\n") else "<wbr>"
+        boxes.append(f"<span class='emoser-token emoser-token-{part}' title='{number}'>{seen}</span>{after}")
+    own = len(batch.rests[clip]) - batch.rests[clip].count(AUDIO)
+    heard = f" and {places} of its audio" if places else ""
+    counted = f"{len(batch.prefix)} tokens of the prefix, then {own} of this clip{heard}, framed"
+    return HTML(f"<p class='emoser-tokens'>{''.join(boxes)}</p><p class='emoser-corpus'>{counted}</p>")
+
+
+def word_pieces(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str], after: str = "\n") -> pd.DataFrame:
+    """The pieces of every label's word in each word set; nouns also as they are written after a space.
+
+    Args:
+        tokenizer: of the model.
+        labels: of the corpus.
+        after: the text before the answer, `PromptBatch.tail`.
+    """
+    sets = {name: (name, "") for name in WORDS} | {"nouns, after a space": ("nouns", " ")}
+    columns = {}
+    for title, (name, leading) in sets.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what begins alike is seen in the table
+                built = Verbaliser.build(tokenizer, words_for(labels, name), leading=leading, after=after)
+        except UsageError as refused:
+            columns[title] = dict.fromkeys(labels, "refused: " + str(refused).split(":")[0])
+        else:
+            columns[title] = {x: " + ".join(pieces) for x, pieces in zip(labels, built.pieces, strict=True)}
+    return pd.DataFrame(columns).rename_axis("label")
+
+
+def answer_counts(answers: Sequence[str], labels: Sequence[str]) -> pd.DataFrame:
+    """How many answers are of each kind, read strictly and leniently."""
+    rows = {mode: count_answers(read(answers, labels, mode)) for mode in ("strict", "lenient")}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
+
+
+def read(answers: Sequence[str], labels: Sequence[str], mode: str) -> list[ParsedAnswer]:
+    """Parse each answer, see `parse_answer`."""
+    return [parse_answer(text, labels, mode) for text in answers]
+
+
+def fallback_table(corpus: Corpus, answers: pd.Series) -> pd.DataFrame:
+    """What answers without a label do to the score: taken for neutral, as in the paper, or counted as wrong.
+
+    Args:
+        corpus: gives gold labels and the label set. Its first label, neutral if it has that, is the fallback.
+        answers: what the model wrote, by clip id.
+
+    Returns:
+        One row a parser: unparsable, macro-F1 with the fallback and as wrong, the difference, and how many of the
+        unparsable are right only because of the fallback.
+    """
+    gold, fallback = gold_for(corpus, answers.index), corpus.labels[0]
+    rows = {}
+    for mode in ("strict", "lenient"):
+        parsed = read(list(answers), corpus.labels, mode)
+        found = pd.Series([answer.label for answer in parsed], index=answers.index, dtype=object)
+        lucky = found.isna() & (gold == fallback)
+        rescued = score_on(corpus, found.fillna(fallback)).macro_f1
+        wrong = _macro_f1_of(gold, found.fillna(UNPARSABLE), corpus.labels)
+        rows[mode] = {
+            "unparsable": int(found.isna().sum()),
+            f"as {fallback}": rescued,
+            "as wrong": wrong,
+            "difference": rescued - wrong,
+            "right by fallback": int(lucky.sum()),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
+
+
+def recorded_fallbacks(notebook: str) -> pd.DataFrame:
+    """`fallback_table` of a chapter's committed records, one row a run and parser."""
+    tables = [
+        pd.DataFrame(record.metrics["fallback"])
+        .T.rename_axis("parser")
+        .reset_index()
+        .assign(model=", ".join(used.name for used in record.checkpoints), n=record.metrics["n"])
+        for record in published_records(notebook)
+        if "fallback" in record.metrics
+    ]
+    return pd.concat(tables).set_index("model") if tables else pd.DataFrame()
+
+
+def labelled(corpus: Corpus, answers: pd.Series, mode: str) -> pd.Series:
+    """The labels of answers by clip id; without one it is neutral, or the corpus's first label."""
+    parsed = read(list(answers), corpus.labels, mode)
+    return pd.Series([to_label(answer, corpus.labels[0]) for answer in parsed], index=answers.index)
+
+
+def transcripts(corpus: Corpus, answers: pd.Series, each: int = 2) -> pd.DataFrame:
+    """Some clips of every kind of answer: what was said, what the model wrote, what the parser makes of it.
+
+    Args:
+        corpus: gives transcriptions and gold labels.
+        answers: what the model wrote, by clip id.
+        each: clips of each kind, the first of the corpus.
+    """
+    parsed = read(list(answers), corpus.labels, "lenient")
+    table = pd.DataFrame(
+        {
+            "gold": gold_for(corpus, answers.index),
+            "label": [answer.label or "" for answer in parsed],
+            "kind": [answer.kind for answer in parsed],
+            "answer": answers.str.replace("\n", " ↵ "),
+            "transcription": corpus.frame.set_index("id")["transcription"][answers.index],
+        }
+    )
+    return table.groupby("kind", sort=False).head(each).sort_values("kind", kind="stable").reset_index(drop=True)
+
+
+def prompt_variants(
+    llm: "LLM", corpus: Corpus, clips: pd.DataFrame, names: Sequence[str], chat: str = "auto", batch_size: int = 16
+) -> pd.DataFrame:
+    """Macro-F1 of label likelihood with other prompts, each with the words that it names.
+
+    Args:
+        llm: the model.
+        corpus: gives gold labels and the label set.
+        clips: rows of its frame.
+        names: of prompts.
+        chat: see `prompts.chat_of`.
+        batch_size: clips run at once.
+
+    Returns:
+        One row a prompt: words, macro-F1 as it is and calibrated.
+    """
+
+    rows: dict[str, dict[str, str | float]] = {}
+    for name in names:
+        prompt = prompt_named(name)
+        words = next(x for x, known in WORDS.items() if set(known.values()) <= set(prompt.words))
+        batch = prompt.encode(llm.tokenizer, [*clips["transcription"], *CONTENT_FREE], chat)
+        verbaliser = Verbaliser.build(llm.tokenizer, words_for(corpus.labels, words), after=batch.tail)
+        scores = label_scores(llm.model, batch, verbaliser, batch_size)
+        scores, empty = scores[: len(clips)], scores[len(clips) :]
+        rows[name] = {"words": words}
+        for column, values in {"macro-F1": scores, "calibrated": calibrated(scores, empty)}.items():
+            predicted = pd.Series(predict(values, corpus.labels), index=clips["id"])
+            rows[name][column] = score_on(corpus, predicted).macro_f1
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("prompt")
+
+
+def recorded_zero_shot(notebook: str) -> pd.DataFrame:
+    """Scores of a chapter's committed records, with the model that was asked."""
+    rows = [
+        {
+            "model": "; ".join(f"{c.name.split('/')[-1]} ({c.note})" for c in record.checkpoints),
+            "how": how,
+            "macro-F1": scored["macro_f1"],
+            "low": scored["low"],
+            "high": scored["high"],
+            "accuracy": scored["accuracy"],
+            "n": scored["n"],
+            "evaluated on": f"{record.parameters['corpus']}, {record.parameters['split']}",
+        }
+        for record in published_records(notebook)
+        for how, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
+    ]
+    return pd.DataFrame(rows).set_index("model") if rows else pd.DataFrame()
+
+
+def _macro_f1_of(gold: pd.Series, predicted: pd.Series, labels: Sequence[str]) -> float:
+    """Mean F1 of the labels where predictions may be none of them: such a clip is missed, and no label's mistake."""
+    scored = score(gold, predicted, [*labels, UNPARSABLE])
+    return sum(scored.per_class[label].f1 for label in labels) / len(labels)

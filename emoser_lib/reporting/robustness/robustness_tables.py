@@ -1,0 +1,204 @@
+"""Tables about systems under other conditions, about their probabilities, and about answers that are left out."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from emoser_lib.corpora import Condition, Corpus
+from emoser_lib.experiments import paired_bootstrap, published_records
+from emoser_lib.experiments.judging import calibration
+from emoser_lib.reporting.scores import gold_for, score_on, units_for
+
+CLEAN = Condition().name
+
+Answers = Mapping[Condition, Mapping[str, pd.DataFrame]]
+"""Condition, the clean one first -> system -> its answers, see `experiments.conditions`."""
+
+CONDITION_KINDS = {"noise, dB": "snr_db", "seconds": "seconds", "share of the words deleted": "words_deleted"}
+"""What has a strength: what it is called -> the condition's value."""
+
+
+def conditions_table(
+    corpus: Corpus, answers: Answers, resamples: int = 2000, seed: int = 0, by: str = ""
+) -> pd.DataFrame:
+    """Scores under each condition, and what it changes.
+
+    Args:
+        corpus: gives the gold labels.
+        answers: under all conditions, the clean one among them.
+        resamples, seed: of the paired bootstrap (95 %, percentile).
+        by: what is drawn: empty: clips; "speaker" or "video": all clips of one.
+
+    Returns:
+        One row a condition and system: condition, system, macro_f1, uar, accuracy, ``probability`` (mean, of the answer
+        given; empty where a system has none), ``changed`` (share of the answers that are others than of the clean
+        clips), ``change`` of macro-F1 against them, its low and high.
+    """
+    clean = answers[Condition()]
+    rows = []
+    for condition, systems in answers.items():
+        for system, told in systems.items():
+            scored = score_on(corpus, told["answer"])
+            row = {
+                "condition": condition.name,
+                "system": system,
+                **scored.model_dump(include={"macro_f1", "uar", "accuracy"}),
+                "probability": told["probability"].mean(),
+                "changed": float((told["answer"] != clean[system]["answer"]).mean()),
+            }
+            rows.append(row | _change(corpus, told, clean[system], resamples, seed, by))
+    return pd.DataFrame(rows)
+
+
+def _change(
+    corpus: Corpus, told: pd.DataFrame, clean: pd.DataFrame, resamples: int, seed: int, by: str
+) -> dict[str, float]:
+    if told["answer"].equals(clean["answer"]):
+        return dict.fromkeys(("change", "low", "high"), 0.0)
+    ids = told.index
+    found = paired_bootstrap(
+        gold_for(corpus, ids),
+        told["answer"],
+        clean["answer"],
+        corpus.labels,
+        groups=units_for(corpus, ids, by),
+        resamples=resamples,
+        seed=seed,
+    )
+    return {"change": found.estimate, "low": found.low, "high": found.high}
+
+
+def side_by_side(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """One value of `conditions_table`: one row a condition, one column a system."""
+    wide = table.pivot(index="condition", columns="system", values=value)
+    order = {name: list(dict.fromkeys(table[name])) for name in ("condition", "system")}
+    return wide.loc[order["condition"], order["system"]].rename_axis(columns=None)
+
+
+def curves(table: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
+    """The rows of `conditions_table` that have a strength, from nothing to the most; the clean clips begin each kind.
+
+    Returns:
+        One row a kind, strength and system: kind, strength ("clean" or the number), system, macro_f1. Kinds with fewer
+        than two strengths are left out.
+    """
+    rows = []
+    for kind, name in CONDITION_KINDS.items():
+        values = {c.name: getattr(c, name) for c in conditions if getattr(c, name) != getattr(Condition(), name)}
+        if len(values) < 2:
+            continue
+        order = sorted(values, key=lambda of: values[of], reverse=name != "words_deleted")
+        for strength, condition in [(CLEAN, CLEAN), *((f"{values[of]:g}", of) for of in order)]:
+            here = table[table["condition"] == condition]
+            rows.append(here[["system", "macro_f1"]].assign(kind=kind, strength=strength))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["kind", "strength"])
+
+
+def reliability_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: int) -> pd.DataFrame:
+    """`calibration.reliability` of several log-probabilities of the same clips: one row a way and bin."""
+    each = [
+        calibration.reliability(said, gold_for(corpus, said.index), bins).assign(way=way) for way, said in ways.items()
+    ]
+    return pd.concat(each, ignore_index=True)
+
+
+def calibration_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: int) -> pd.DataFrame:
+    """How good probabilities are.
+
+    Args:
+        corpus: gives the gold labels.
+        ways: what they are -> log-probabilities.
+        bins: of the ECE.
+
+    Returns:
+        One row a way: accuracy, confidence (mean), ECE, NLL, Brier.
+    """
+    rows = {}
+    for way, said in ways.items():
+        gold = gold_for(corpus, said.index)
+        told = calibration.surest(said)
+        rows[way] = {
+            "accuracy": float((told["answer"] == gold).mean()),
+            "confidence": float(told["confidence"].mean()),
+            "ECE": calibration.expected_calibration_error(said, gold, bins),
+            "NLL": calibration.negative_log_likelihood(said, gold),
+            "Brier": calibration.brier_score(said, gold),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("probabilities of")
+
+
+def tempered_answers(
+    corpus: Corpus, said: pd.DataFrame, by: str = "", seed: int = 0
+) -> tuple[pd.DataFrame, list[float]]:
+    """Log-probabilities of each half of the clips with the temperature of the other half, and the two temperatures.
+
+    Args:
+        corpus: gives the gold labels.
+        said: log-probabilities.
+        by: what is dealt into halves: empty: clips; "speaker" or "video": all clips of one.
+        seed: of the dealing.
+    """
+    units = units_for(corpus, said.index, by)
+    halves = calibration.halves(pd.Series(said.index, said.index) if units is None else units, seed)
+    found, temperatures = calibration.cross_tempered(said, gold_for(corpus, said.index), halves)
+    return found, list(temperatures.values())
+
+
+def abstention_curves(corpus: Corpus, systems: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Risk by coverage of the systems whose answers can be ordered: one row a system and number of answered clips."""
+    each = [
+        calibration.risk_coverage(told["confidence"], told["answer"] == gold_for(corpus, told.index)).assign(
+            system=name
+        )
+        for name, told in systems.items()
+        if told["confidence"].notna().all()
+    ]
+    return pd.concat(each, ignore_index=True) if each else pd.DataFrame(columns=["coverage", "risk", "system"])
+
+
+def abstention_table(curves: pd.DataFrame) -> pd.DataFrame:
+    """What leaving out answers gains, the best first.
+
+    Args:
+        curves: from `abstention_curves`.
+
+    Returns:
+        One row a system: ``area`` under the curve; ``best area``, if all right answers came first; the risk of all
+        clips (the area of an order that says nothing), of the surest 80 % and of the surest half.
+    """
+    rows = {}
+    for system, curve in curves.groupby("system", sort=False):
+        clips = len(curve)
+        wrong = round(curve["risk"].iloc[-1] * clips)
+        best = np.maximum(np.arange(1, clips + 1) - (clips - wrong), 0) / np.arange(1, clips + 1)
+        at = {f"risk of {share:.0%}": curve["risk"].iloc[round(share * clips) - 1] for share in (1, 0.8, 0.5)}
+        rows[system] = {"area": calibration.risk_area(curve), "best area": float(best.mean()), **at}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system").sort_values("area")
+
+
+ORDER = (
+    *("clips", "labels", "macro_f1", "uar", "accuracy", "standardised", "low", "high", "drawn"),
+    *("confidence", "ECE", "NLL", "Brier", "area", "best area", "risk of 100%", "risk of 80%", "risk of 50%", "run"),
+)
+"""Of the columns of recorded tables; a record sorts them by name."""
+
+
+def recorded(notebook: str, metric: str) -> pd.DataFrame:
+    """A table of one row a system or group that a chapter's committed records keep, and which run each row is of."""
+    each = [
+        pd.DataFrame.from_dict(record.metrics[metric], orient="index").assign(run=record.run)
+        for record in published_records(notebook)
+    ]
+    table = pd.concat(each) if each else pd.DataFrame()
+    return table[[column for column in ORDER if column in table]]
+
+
+def recorded_conditions(notebook: str, value: str = "macro_f1") -> pd.DataFrame:
+    """One value of the conditions of a chapter's committed records, and Whisper-Gemma's change with its interval."""
+    each = []
+    for record in published_records(notebook):
+        table = pd.DataFrame(record.metrics["conditions"])
+        ours = table[table["system"] == "whisper-gemma"].set_index("condition")[["change", "low", "high"]]
+        each.append(side_by_side(table, value).join(ours.add_prefix("whisper-gemma: ")).assign(run=record.run))
+    return pd.concat(each) if each else pd.DataFrame()

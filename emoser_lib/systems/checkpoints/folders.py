@@ -1,0 +1,282 @@
+"""Checkpoints by name: where their files are, whether they are whole, and what they are.
+
+A checkpoint is looked for in the package, then in ``$EMOSER_MODELS/<org>--<name>``, then on the Hugging Face hub at a
+pinned revision. Only safetensors are read, and no code that comes with a checkpoint is ever run.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import errors, snapshot_download
+from safetensors import SafetensorError, safe_open
+
+from emoser_lib.corpora import absolute, cache_home
+from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.systems.checkpoints.catalogue import (
+    CHECKPOINTS,
+    DEMO,
+    DEMO_ENCODERS,
+    DEMO_QWEN,
+    PROVENANCE,
+    CheckpointKind,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+SHIPPED = Path(__file__).parent / "demo_models"
+
+
+DEMO_LLM_FOLDER = SHIPPED / "demo-gemma"
+
+
+DOWNLOADED = ("model.safetensors", "model-*.safetensors", "*.json", "*.jinja", "tokenizer.model")
+"""What is downloaded: never ``*.bin`` or ``*.py``, and no second copy of the weights (``model.fp32-*.safetensors``)."""
+
+
+ENCODER_TYPES = ("whisper", "wavlm", "wav2vec2", "emotion2vec")
+"""``model_type`` of the audio encoders."""
+
+
+AUDIO_LLM_TYPES = ("qwen", "qwen2_audio")
+"""``model_type`` of Qwen-Audio, as published and as converted."""
+
+
+KINDS_IN_WORDS: dict[CheckpointKind, str] = {
+    "llm": "a language model",
+    "encoder": "an audio encoder",
+    "audio llm": "a language model with ears of its own",
+}
+
+
+BUNDLED = (DEMO, *DEMO_ENCODERS, DEMO_QWEN)
+"""Those in the package."""
+
+
+def models_home() -> Path:
+    """The folder that holds checkpoints: ``$EMOSER_MODELS``, by default ``models`` in `cache_home`."""
+    return absolute(os.environ.get("EMOSER_MODELS") or cache_home() / "models")
+
+
+def local_checkpoint(name: str, kind: CheckpointKind = "llm") -> Path | None:
+    """The folder of a checkpoint that is here already, ``None`` if it would have to be downloaded.
+
+    Args:
+        name: "emoser/demo-gemma", a name on the hub, or the absolute path of a folder of your own.
+        kind: what it is to be.
+
+    Raises:
+        UsageError: there is no checkpoint of this name, or it is of the other kind.
+        DataError: its folder is here but not whole.
+
+    >>> local_checkpoint("google/gemma-1.1-2B-it")
+    Traceback (most recent call last):
+    emoser_lib.errors.UsageError: there is no checkpoint 'google/gemma-1.1-2B-it' (did you mean
+    'google/gemma-1.1-2b-it'?): known are emoser/demo-gemma, ...
+    """
+    folder = _folder_of(name, kind)
+    if folder.is_dir():
+        check_folder(folder)
+        if kind_of(folder) != kind:
+            raise UsageError(f"checkpoint '{name}' is not {KINDS_IN_WORDS[kind]}: {known(kind)}.")
+        return folder
+    if name not in CHECKPOINTS:
+        raise UsageError(
+            f"there is no checkpoint '{name}'{did_you_mean(name, names(kind))}: {known(kind)}, and any whole folder at "
+            f"{models_home()}/<org>--<name> or at an absolute path."
+        )
+    if CHECKPOINTS[name].kind != kind:
+        raise UsageError(f"checkpoint '{name}' is not {KINDS_IN_WORDS[kind]}: {known(kind)}.")
+    if name in BUNDLED:
+        raise DataError(f"checkpoint {name} is not at {folder}: put its folder there.")
+    return _from_hub(name, local_files_only=True)
+
+
+def names(kind: CheckpointKind) -> list[str]:
+    """The known checkpoints of one kind."""
+    return [name for name, facts in CHECKPOINTS.items() if facts.kind == kind]
+
+
+def known(kind: CheckpointKind) -> str:
+    """The known checkpoints of one kind, for an error's way out."""
+    return f"known are {', '.join(names(kind))}"
+
+
+def find_checkpoint(name: str, kind: CheckpointKind = "llm") -> Path:
+    """The folder of a checkpoint, downloaded from the Hugging Face hub at its pinned revision if it is not here.
+
+    Args:
+        name: "emoser/demo-gemma", a name on the hub, or the absolute path of a folder of your own.
+        kind: what it is to be.
+
+    Raises:
+        UsageError: there is no checkpoint of this name, or it is of the other kind.
+        DataError: its folder is not whole, its licence was not accepted, or the hub cannot be reached.
+    """
+    folder = local_checkpoint(name, kind) or _from_hub(name, local_files_only=False)
+    assert folder is not None
+    return folder
+
+
+def _folder_of(name: str, kind: CheckpointKind) -> Path:
+    """Where a checkpoint of this name is put by hand."""
+    organisation, slash, model = name.partition("/")
+    if name in BUNDLED:
+        return SHIPPED / model
+    if name.startswith("~") or Path(name).is_absolute():
+        folder = absolute(name)
+        if not folder.is_dir():
+            raise UsageError(f"{kind} '{name}' is not a folder: name one that holds a checkpoint.")
+        return folder
+    if not (organisation and slash and model) or "/" in model or organisation.strip(".") == "":
+        hint = did_you_mean(name, names(kind))
+        raise UsageError(f"{kind} '{name}' is neither of the form org/name nor an absolute path{hint}: {known(kind)}.")
+    return models_home() / f"{organisation}--{model}"
+
+
+def configuration_of(folder: Path) -> dict[str, Any]:
+    """A checkpoint's config.json.
+
+    Raises:
+        DataError: it is not there, or not JSON.
+    """
+    path = folder / "config.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(
+            f"checkpoint {folder} is not whole, config.json is not there: copy or download the whole checkpoint again."
+        ) from None
+    except (ValueError, TypeError):
+        raise DataError(f"{path} is not JSON: copy or download the file again.") from None
+
+
+def kind_of(folder: Path) -> CheckpointKind:
+    """What a folder's checkpoint is."""
+    model_type = configuration_of(folder).get("model_type")
+    if model_type in AUDIO_LLM_TYPES:
+        return "audio llm"
+    return "encoder" if model_type in ENCODER_TYPES else "llm"
+
+
+def check_folder(folder: Path) -> Path:
+    """Return the folder if it holds a whole checkpoint: configuration, tokenizer or feature extractor, and weights.
+
+    Raises:
+        DataError: something is not there, is cut short, or is not safetensors.
+    """
+    get_it = "copy or download the whole checkpoint again"
+    needed: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken")
+    if kind_of(folder) == "encoder":  # emotion2vec's configuration says all there is to say of its input
+        needed = ("preprocessor_config.json",) if configuration_of(folder)["model_type"] != "emotion2vec" else ()
+    if needed and not any((folder / name).is_file() for name in needed):
+        raise DataError(f"checkpoint {folder} is not whole, {needed[0]} is not there: {get_it}.")
+    for path in weights_files(folder):
+        if not path.is_file():
+            raise DataError(f"checkpoint {folder} is not whole, {path.name} is not there: {get_it}.")
+        _check_weights(path)
+    return folder
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """The safetensors files that make up the weights of a checkpoint, by its index where it has one.
+
+    Raises:
+        DataError: there are none.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not (folder / "model.safetensors").is_file():
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError):
+            raise DataError(f"{index} is not an index of weights: download the file again.") from None
+        return [folder / Path(name).name for name in sorted(names)]
+    files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else []
+    if not files:
+        others = sorted(path.name for pattern in ("*.bin", "*.pt*", "*.gguf") for path in folder.glob(pattern))
+        found = f"its weights are in {others[0]}, which is not read" if others else "it has no weights"
+        raise DataError(f"checkpoint {folder}: {found}: convert or download them as model.safetensors.")
+    return files
+
+
+def _check_weights(path: Path) -> None:
+    """The header of a safetensors file says how long the file is: a copy that was cut short shows at once."""
+
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}): copy or download the file again.") from None
+
+
+def _from_hub(name: str, local_files_only: bool) -> Path | None:
+
+    facts = CHECKPOINTS[name]
+    here = models_home() / name.replace("/", "--")
+    if facts.revision is None:  # the hub has it as a pickle only, which is not read here
+        if local_files_only:
+            return None
+        group = "qwen-audio" if facts.kind == "audio llm" else "checkpoint"
+        raise DataError(
+            f"checkpoint {name} is not at {here}: download it by hand and make that folder with "
+            f"`emoser {group} convert`."
+        )
+    try:
+        path = snapshot_download(
+            name, revision=facts.revision, allow_patterns=list(DOWNLOADED), local_files_only=local_files_only
+        )
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        if local_files_only:
+            return None
+        raise DataError(
+            f"checkpoint {name} is not at {here} and the Hugging Face hub cannot be reached: put its folder there "
+            "or go online."
+        ) from None
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            raise DataError(gate_sentence(name)) from None
+        said = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"checkpoint {name} cannot be downloaded ({said}): put its folder at {here}.") from None
+    return check_folder(Path(path))
+
+
+def gate_sentence(name: str) -> str:
+    """What to do about a checkpoint whose licence was not accepted on the hub.
+
+    >>> gate_sentence("google/gemma-2b").partition(" and ")[0]
+    'google/gemma-2b is gated: accept the Gemma terms of use at https://huggingface.co/google/gemma-2b'
+    """
+    return (
+        f"{name} is gated: accept the {CHECKPOINTS[name].licence} at https://huggingface.co/{name} and log in with "
+        f"`hf auth login`, or put its folder at {models_home() / name.replace('/', '--')}."
+    )
+
+
+def weights_sha256(folder: Path) -> str:
+    """One sha256 for the weights of a checkpoint: about a second for 1 GB.
+
+    Of one file it is the file's own; of several it is that of the lines "<sha256>  <file name>", sorted by name.
+
+    Raises:
+        DataError: there are no weights in the folder.
+    """
+    digests = []
+    for path in weights_files(folder):
+        with path.open("rb") as file:
+            digests.append((hashlib.file_digest(file, "sha256").hexdigest(), path.name))
+    if len(digests) == 1:
+        return digests[0][0]
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()
+
+
+def note_of(name: str, sha256: str) -> str:
+    """What kind of model these bytes are, such as "base, de-quantised from Q4_K_M"; empty where nothing is known."""
+    notes = (CHECKPOINTS[name].note if name in CHECKPOINTS else "", PROVENANCE.get(sha256, ""))
+    return ", ".join(note for note in notes if note)
+
+
+DTYPES = ("float32", "bfloat16", "float16")

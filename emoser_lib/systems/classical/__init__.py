@@ -1,0 +1,1 @@
+"""The classical path (THAU-UPM, section 2): acoustic features, baselines, small networks, metadata."""

@@ -1,0 +1,1 @@
+"""Language models that hear: encoders, their cached frames, bridges, and systems put together."""

@@ -1,0 +1,1 @@
+"""Prompts: what is asked of a language model, in text and around audio."""

@@ -1,0 +1,50 @@
+"""The words that stand for labels: nouns, adjectives, Spanish, or a dictionary of one's own."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from emoser_lib.corpora import LABELS
+from emoser_lib.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    pass
+
+
+def _words(*words: str) -> Mapping[str, str]:
+    return MappingProxyType(dict(zip(LABELS, words, strict=True)))
+
+
+NOUNS = _words(*LABELS)
+"""The data set's labels as they are (and those of the Qwen-Audio prompt)."""
+
+
+ADJECTIVES = _words("neutral", "disgust", "angry", "happy", "sad", "fear")
+"""What Table 1's Gemma prompt calls the six labels; the authors' released code for Whisper-Gemma uses them too."""
+
+
+SPANISH = _words("neutral", "asco", "ira", "alegría", "tristeza", "miedo")
+"""The usual Spanish names of Ekman's emotions (our choice)."""
+
+
+WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"nouns": NOUNS, "adjectives": ADJECTIVES, "spanish": SPANISH}
+)
+"""The word sets by name. The paper does not say which one Gemma was trained on: both English ones can be run."""
+
+
+def words_for(labels: Sequence[str], name: str = "nouns") -> dict[str, str]:
+    """The words of a corpus's labels. In "nouns" a label that is not one of the six is its own word.
+
+    Raises:
+        UsageError: there is no such word set, or it has no word for a label.
+
+    >>> words_for(["joy", "boredom"]), words_for(["joy"], "spanish")
+    ({'joy': 'joy', 'boredom': 'boredom'}, {'joy': 'alegría'})
+    """
+    if name not in WORDS:
+        raise UsageError(f"There is no word set '{name}'{did_you_mean(name, list(WORDS))}: use {', '.join(WORDS)}.")
+    words = WORDS[name] if name != "nouns" else dict(zip(labels, labels, strict=True))
+    if missing := [label for label in labels if label not in words]:
+        raise UsageError(f"The word set '{name}' has no word for the label '{missing[0]}': use 'nouns'.")
+    return {label: words[label] for label in labels}

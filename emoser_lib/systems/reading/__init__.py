@@ -1,0 +1,1 @@
+"""Language models that read: words for labels, packed batches, zero-shot, LoRA."""

@@ -1,0 +1,112 @@
+"""Pages: what a record says is what a reader sees, and text from strangers stays text."""
+
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from emoser_lib.corpora import Corpus
+from emoser_lib.corpora.corpus import build_frame
+from emoser_lib.errors import DataError
+from emoser_lib.experiments.runs.records import CorpusUsed, Record, RunStatus, read_record, write_record
+from emoser_lib.reporting import listen, show
+from emoser_lib.reporting.book.pages import run_card, stage_book, status_page, with_run_card
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def record(**changed: object) -> Record:
+    told = {
+        "notebook": "09-try", "profile": "demo", "run": "one", "key": "demo-12345678", "command": "emoser run 09-try",
+        "status": RunStatus.OK, "parameters": {"seed": 0}, "seconds": 12.3, "peak_memory_mb": 456.0,
+        "corpus": CorpusUsed(name="demo", sha256="ab" * 32, clips=500), "versions": {"python": "3.11"},
+        "hardware": {"cpu": "a", "cores": 2, "memory_gb": 8.0}, "commit": "c0ffee", "date": "2026-01-02T03:04:05Z",
+    }  # fmt: skip
+    return Record(**(told | changed))
+
+
+def executed(title: str = "# A title\n\nText.") -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(title)])
+
+
+def stage(tmp_path: Path, made: Record) -> Path:
+    """Lay out a book with one run; returns the staged folder."""
+    (tmp_path / "book").mkdir(exist_ok=True)
+    (tmp_path / "book" / "index.md").write_text("# Book\n")
+    run = tmp_path / "runs" / "09-try" / made.key
+    run.mkdir(parents=True, exist_ok=True)
+    write_record(run / "record.json", made)
+    nbformat.write(executed(), run / "09-try.ipynb")
+    stage_book(tmp_path / "book", tmp_path / "runs", [run], tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_the_card_says_what_ran_and_a_demo_says_what_it_is_not() -> None:
+    card = run_card(record())
+    for word in ("emoser-run-card-demo", "500 clips", "seed = 0", "12 s", "456 MB", "c0ffee", "emoser run 09-try"):
+        assert word in card
+    assert "say nothing about the papers" in card
+    real = run_card(record(profile="small", corpus=CorpusUsed(name="emospeech", sha256="cd" * 32, clips=3750)))
+    assert "say nothing about the papers" not in real
+    assert "emoser-run-card-small" in real
+    assert "href='runs/09-try-demo-12345678.json'" in card
+
+
+def test_the_card_stands_below_the_title() -> None:
+    page = with_run_card(executed(), record())
+    lines = page.cells[0].source.splitlines()
+    assert lines[0] == "# A title"
+    assert lines[2].startswith("<div class='emoser-run-card")
+    assert lines[-1] == "Text."
+    with pytest.raises(DataError, match="does not begin with a title"):
+        with_run_card(executed("no title"), record())
+
+
+def test_only_runs_that_are_ok_become_pages(tmp_path: Path) -> None:
+    out = stage(tmp_path, record())
+    reference = [f"api-{layer}.md" for layer in ("corpora", "experiments", "reporting", "systems")]
+    assert sorted(p.name for p in out.iterdir()) == ["09-try.ipynb", *reference, "extra", "index.md", "status.md"]
+    assert (out / "extra" / "runs" / "09-try-demo-12345678.json").is_file()
+    with pytest.raises(DataError, match="is failed, not ok"):
+        stage(tmp_path, record(status=RunStatus.FAILED, error="ValueError: no"))
+
+
+def test_staging_again_leaves_unchanged_files_alone_and_removes_old_ones(tmp_path: Path) -> None:
+    out = stage(tmp_path, record())
+    (out / "old.md").write_text("old")
+    before = (out / "index.md").stat().st_mtime_ns
+    stage(tmp_path, record())
+    assert not (out / "old.md").exists()
+    assert (out / "index.md").stat().st_mtime_ns == before
+
+
+def test_the_status_page_shows_failures_with_their_reason() -> None:
+    page = status_page([record(), record(status=RunStatus.KILLED, error=f"the run was killed {HOSTILE}")], [])
+    assert "killed" in page
+    assert HOSTILE not in page
+    assert "None yet." in page
+
+
+def test_committed_records_are_linked_and_staged(tmp_path: Path) -> None:
+    real = record(profile="small", run="real", key="small-1")
+    write_record(tmp_path / "book" / "records" / "09-try-small-real.json", real)
+    out = stage(tmp_path, record())
+    assert "href='records/09-try-small-real.json'" in (out / "status.md").read_text()
+    assert read_record(out / "extra" / "records" / "09-try-small-real.json") == real
+
+
+def test_transcriptions_and_table_cells_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    frame = build_frame({"id": ["a"], "audio": [str(tmp_path / "a.mp3")], "transcription": [HOSTILE], "label": ["joy"]})
+    assert HOSTILE not in listen(Corpus("mine", frame), ["a"]).data
+    assert HOSTILE not in show(pd.DataFrame({"text": [HOSTILE]}, index=[HOSTILE])).data
+
+
+def test_a_table_cuts_nothing_and_rounds_only_fractions() -> None:
+    html = show(pd.DataFrame({"n": [1166, 23], "F1": [0.12345, None], "text": ["a" * 200, "b"]}, index=["x", "y"])).data
+    assert "1,166" in html
+    assert "0.123<" in html
+    assert "a" * 200 in html
+    assert "nan" not in html.lower()
+    assert "None" not in show(pd.DataFrame({"videos": [None, None], "clips": [1, 2]})).data

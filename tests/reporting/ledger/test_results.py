@@ -1,0 +1,66 @@
+"""The tables of the ledger's page: nothing is left out, and costs are those that are counted elsewhere."""
+
+from typing import get_args
+
+import pytest
+
+from emoser_lib.experiments.runs.records import published_records
+from emoser_lib.reporting.ledger import results
+from emoser_lib.reporting.ledger.claims import Verdict
+from emoser_lib.reporting.ledger.verdicts import LedgerEntry, ledger
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[LedgerEntry]:
+    return ledger()
+
+
+def test_every_claim_is_in_one_table(entries: list[LedgerEntry]) -> None:
+    shown = [claim for verdict in get_args(Verdict) for claim in results.ledger_table(entries, verdict).index]
+    assert sorted(shown) == sorted(entry.claim.text for entry in entries)
+    assert results.ledger_table([], "differs").empty
+
+
+def test_the_commands_are_those_of_what_nothing_answers(entries: list[LedgerEntry]) -> None:
+    table = results.commands(entries)
+    needing = [entry for entry in entries if entry.finding.verdict.startswith("needs")]
+    assert table["claims"].sum() == len(needing)
+
+
+def test_table_3_has_the_six_systems_and_the_printed_intervals(entries: list[LedgerEntry]) -> None:
+    table = results.table_3(entries)
+    assert len(table) == 6
+    assert (table["rebuilt ±"] - table["printed ±"]).abs().max() < 2.5e-4
+    assert (table["measured"] == "–").all(), "no run of the paper's own is recorded"
+
+
+def test_recorded_trainings_show_what_they_cost() -> None:
+    table = results.measured_costs()
+    trained = [record for record in published_records() if "seconds" in record.metrics]
+    assert len(table) == len(trained)
+    assert (table["training, minutes"] > 1).all()
+    assert table.loc["08-whisper-gemma, speaker", "n"] == 1131
+
+
+def test_planned_costs_are_those_that_the_facts_state() -> None:
+    """facts/papers.md: adapters and projectors."""
+    table = results.planned_costs()
+    trained = {round(value, 3) for value in table["trained, millions"]}
+    assert {33.554, 134.218, 2.623, 1.575} <= trained
+    assert (table["memory, GB"] < 41).all()
+    assert set(table.index) == {f"{notebook}, {run}" for notebook, run in results.PLANNED}
+
+
+def test_efficiency_has_table_3_at_planned_costs_and_recorded_runs_at_their_own(entries: list[LedgerEntry]) -> None:
+    table = results.efficiency(entries)
+    printed = table[table["source"] == "printed"]
+    assert len(printed) == 6
+    assert (printed["evaluated on"] == "emospeech, test").all()
+    assert printed.loc["Whisper-Gemma", "trained, millions"] == pytest.approx(2.623, abs=1e-3)
+    recorded = table[table["source"] != "printed"]
+    assert {"gemma-lora", "whisper-gemma"} <= set(recorded.index)
+    assert recorded["parameters, billions"].max() < 1
+    assert not table["evaluated on"].str.contains("fold 0").any(), "a run that chose settings is no result"
+    # Twice the matrices' parameters for each token: of Gemma 2B, 1.98 billion without the embeddings, 184 tokens.
+    assert printed.loc["Gemma, rank 32 and alpha 32", "GFLOP a clip"] == pytest.approx(2 * 1.98 * 184, rel=0.02)
+    assert recorded["GFLOP a clip"].max() < printed["GFLOP a clip"].min()
