@@ -1,0 +1,1 @@
+"""Runs: a notebook executed with its parameters, and its record."""

@@ -1,0 +1,43 @@
+"""The process that executes one notebook with papermill. The runner starts it and judges how it ended.
+
+It is a process of its own so that a time limit, a kill or a crash of anything in it leaves the runner
+alive to write the record.
+"""
+
+import json
+import os
+import sys
+import threading
+
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+
+KERNEL = "python3"
+
+
+def main() -> None:
+    """Read the job from standard input, execute it, and end when the runner does."""
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_runner, daemon=True).start()
+    papermill.execute_notebook(
+        job["input"],
+        job["output"],
+        parameters=job["parameters"],
+        # IPC, because with TCP kernels that start at the same time race for ports. The sockets stand beside the
+        # connection file; without one of their own, runs in one folder would talk to each other's kernels.
+        km=AsyncKernelManager(kernel_name=KERNEL, transport="ipc", connection_file=job["connection_file"]),
+        kernel_name=KERNEL,
+        progress_bar=False,
+        log_output=True,
+        cwd=job["cwd"],
+    )
+
+
+def _end_with_the_runner() -> None:
+    # The runner never writes a second line: the read ends when the runner is gone, killed or not.
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Profiles: which runs of which notebooks, with which values. A profile changes values, never code paths."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.experiments.runs.parameters import parameters_of, read_notebook, resolve
+from emoser_lib.experiments.settings.base import Settings
+from emoser_lib.experiments.settings.chapters import CHAPTERS
+
+PROFILE_SHAPE = TypeAdapter(dict[str, dict[str, dict[str, Any] | None] | None])
+"""Notebook -> run -> values."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One execution of a notebook that is fully determined before a kernel starts."""
+
+    notebook: Path
+    profile: str
+    name: str
+    """The run's name in the profile."""
+    parameters: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    """Values that the caller put over the profile's."""
+
+    @property
+    def chapter(self) -> str:
+        """The notebook's name without its ending."""
+        return self.notebook.stem
+
+    @property
+    def key(self) -> str:
+        """Profile and a hash of all parameters: the same run has the same key."""
+        text = json.dumps(dict(self.parameters), sort_keys=True, ensure_ascii=False)
+        return f"{self.profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def command(self) -> str:
+        """The command that repeats this run."""
+        extra = "".join(f" -p {name} {_as_typed(value)}" for name, value in self.changed.items())
+        return f"emoser run {quote(self.chapter)} --profile {quote(self.profile)} --only {quote(self.name)}{extra}"
+
+
+def plan(
+    notebook: Path, profile: str = "demo", only: str | None = None, changed: Mapping[str, Any] | None = None
+) -> list[PlannedRun]:
+    """The runs of a notebook in a profile, each checked: names, types and ranges.
+
+    Args:
+        notebook: path of the notebook; its profiles lie beside it in ``profiles/``.
+        profile: name of the profile.
+        only: the name of one run of the profile; default: all of them.
+        changed: values put over the profile's.
+
+    Raises:
+        UsageError: the profile, the run, a name, a type or a range is wrong.
+        DataError: the notebook or the profile's file is damaged.
+    """
+    changed, runs = changed or {}, _profile_runs(notebook, profile)
+    if only is not None and only not in runs:
+        hint = did_you_mean(only, list(runs))
+        raise UsageError(
+            f"profile '{profile}' has no run '{only}' of {notebook.stem}{hint}: known are {', '.join(runs)}."
+        )
+    parameters = parameters_of(notebook)
+    settings = read_notebook(notebook).metadata.get("emoser", {}).get("settings")
+    if settings and settings not in CHAPTERS:
+        raise DataError(
+            f"{notebook}: emoser.settings in its metadata is '{settings}', not one of {', '.join(CHAPTERS)}."
+        )
+    planned = []
+    for name in [only] if only else runs:
+        values = resolve(parameters, {**runs[name], **changed})
+        if settings:
+            values = CHAPTERS[settings].check(**values).absolute(values)
+        planned.append(PlannedRun(notebook, profile, name, values, changed))
+    return planned
+
+
+def settings_of(planned: PlannedRun) -> Settings:
+    """The settings of a planned run, as its notebook names them."""
+    return CHAPTERS[read_notebook(planned.notebook).metadata["emoser"]["settings"]].check(**planned.parameters)
+
+
+def profile_names(folder: Path) -> list[str]:
+    """The profiles that lie in ``folder``/profiles."""
+    return sorted(path.stem for path in (folder / "profiles").glob("*.yaml"))
+
+
+def _profile_runs(notebook: Path, profile: str) -> dict[str, dict[str, Any]]:
+    path = notebook.parent / "profiles" / f"{profile}.yaml"
+    if not path.is_file():
+        known = profile_names(notebook.parent)
+        raise UsageError(
+            f"there is no profile '{profile}'{did_you_mean(profile, known)}: known are {', '.join(known) or 'none'}."
+        )
+    try:
+        chapters = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        chapters = PROFILE_SHAPE.validate_python(chapters)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not YAML ({str(error).splitlines()[0]}): correct it.") from None
+    except ValidationError:
+        raise DataError(f"{path} is not of the form 'notebook: {{run: {{name: value}}}}': correct it.") from None
+    if notebook.stem not in chapters:
+        raise UsageError(
+            f"profile '{profile}' has no run of {notebook.stem}: it has runs of {', '.join(chapters) or 'nothing'}."
+        )
+    return {name: values or {} for name, values in (chapters[notebook.stem] or {}).items()}
+
+
+def _as_typed(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "'" + text.replace("'", "'\\''") + "'"

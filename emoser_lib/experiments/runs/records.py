@@ -1,0 +1,123 @@
+"""Records: one small JSON a run, status included."""
+
+import json
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from emoser_lib.environment import ROOT
+from emoser_lib.errors import DataError
+from emoser_lib.files import write_whole
+
+
+class RunStatus(StrEnum):
+    """How a run ended. Only the runner sets it."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    KILLED = "killed"
+    SKIPPED = "skipped"
+
+
+class CorpusUsed(BaseModel):
+    """Which data a run read; two corpora with the same sha256 are the same."""
+
+    name: str
+    sha256: str
+    clips: int
+
+
+class Checkpoint(BaseModel):
+    """Which weights a run read; other bytes are another model."""
+
+    name: str
+    sha256: str
+    note: str = ""
+
+
+def _null_where_not_finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _null_where_not_finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_null_where_not_finite(inner) for inner in value]
+    # A kernel hands NaN and infinity on as text.
+    if value in ("nan", "inf", "-inf"):
+        return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Record(BaseModel):
+    """One execution of a notebook with its parameters. The schema of ``record.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+    notebook: str
+    profile: str
+    run: str
+    key: str
+    command: str
+    status: RunStatus
+    error: str | None = None
+    parameters: dict[str, Any]
+    corpus: CorpusUsed | None = None
+    checkpoints: list[Checkpoint] = []
+    metrics: Annotated[dict[str, Any], BeforeValidator(_null_where_not_finite)] = {}
+    """What the notebook reported; a number that is not finite is ``null``, as strict JSON has none."""
+    seconds: float
+    peak_memory_mb: float
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    commit: str | None
+    date: str
+
+    @property
+    def name(self) -> str:
+        """What it is called among the committed records: notebook, profile and run."""
+        return f"{self.notebook}-{self.profile}-{self.run}"
+
+
+class Told(BaseModel):
+    """What a notebook's outputs tell the record: metadata ``emoser`` of each."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metrics: dict[str, Any] = {}
+    corpus: CorpusUsed | None = None
+    checkpoints: list[Checkpoint] = []
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        DataError: the file is not a record.
+    """
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a record ({str(error).splitlines()[0]}): run it again.") from None
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All records below a folder, oldest first."""
+    paths = (p for pattern in ("**/record.json", "*.json") for p in folder.glob(pattern))
+    return sorted(map(read_record, sorted(set(paths))), key=lambda r: r.date)
+
+
+def published_records(notebook: str | None = None) -> list[Record]:
+    """The committed records of ``book/records``: what was measured on real data.
+
+    Args:
+        notebook: only those of this chapter.
+    """
+    return [r for r in read_records(ROOT / "book" / "records") if notebook in (None, r.notebook)]
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record, whole or not at all."""
+    write_whole(path, json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

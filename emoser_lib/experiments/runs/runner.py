@@ -1,0 +1,309 @@
+"""Execute a notebook, own its status, write its record.
+
+papermill's own output cannot be trusted for the status: after a killed kernel its metadata say that every
+cell completed. Here a run is ``ok`` only if its last cell was reached.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import nbformat
+import psutil
+from pydantic import ValidationError
+
+from emoser_lib.corpora import data_home
+from emoser_lib.environment import ROOT, commit, hardware, now, versions
+from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
+from emoser_lib.experiments.runs.parameters import read_notebook
+from emoser_lib.experiments.runs.profiles import PlannedRun
+from emoser_lib.experiments.runs.records import Record, RunStatus, Told, write_record
+from emoser_lib.files import locked, write_whole
+
+POLL_SECONDS = 0.2
+
+
+class Stopped(EmoserError):
+    """The runner was asked to stop (SIGINT, SIGTERM); the record of what was running is written."""
+
+
+class _Signal(BaseException):
+    """A signal came. Not an Exception: nothing on the way up may take it for an error of its own."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the executing process ended, and what it left."""
+
+    status: RunStatus
+    error: str | None
+    seconds: float
+    peak_memory_mb: float
+    notebook: nbformat.NotebookNode | None
+    stopped: bool = False
+    """A signal to the runner ended it, not to be followed by the profile's other runs."""
+
+
+def find_notebook(name: str) -> Path:
+    """A notebook by path, or by name below ``notebooks/`` of the current folder or of this checkout.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for folder in (Path("notebooks"), ROOT / "notebooks"):
+        for path in (Path(name), folder / name, folder / f"{name}.ipynb"):
+            if path.is_file():
+                return path.resolve()
+    known = sorted(p.stem for p in (ROOT / "notebooks").glob("*.ipynb"))
+    hint = did_you_mean(Path(name).stem, known)
+    raise UsageError(
+        f"there is no notebook '{name}'{hint}: give its path, or its name in the folder that holds notebooks/."
+    )
+
+
+def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = None) -> tuple[Record, Path]:
+    """Execute a planned run and write ``record.json`` and the executed notebook to ``runs/<chapter>/<key>/``.
+
+    The executed notebook is ``<chapter>.ipynb`` if the run is ok, else ``<chapter>.failed.ipynb``;
+    what the kernel printed is in ``run.log``.
+
+    Args:
+        planned: what to run, already checked.
+        runs: the folder of all runs.
+        timeout: seconds for the whole run; default: none.
+
+    Returns:
+        The record and its path.
+
+    Raises:
+        UsageError: the same run is going on now.
+        Stopped: a signal ended it; its record is written, no other run is to follow.
+    """
+    folder = runs.resolve() / planned.chapter / planned.key
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = UsageError(f"{planned.chapter} {planned.key} is running already: wait for it or stop it.")
+    with locked(folder / ".lock", busy):
+        outcome = _execute(planned, folder, timeout)
+        record = _record(planned, outcome)
+        path = _write(folder, planned, outcome, record)
+    if outcome.stopped:
+        raise Stopped(f"stopped by a signal: {path} records the run, the same command starts it again.")
+    return record, path
+
+
+def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcome:
+    for left_over in folder.glob(".partial-*"):
+        shutil.rmtree(left_over)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
+        tempfile.TemporaryDirectory(prefix="emoser-") as sockets,  # a socket's path may have 107 bytes, no more
+    ):
+        output = Path(partial) / planned.notebook.name
+        job = {
+            "input": str(planned.notebook),
+            "output": str(output),
+            "parameters": dict(planned.parameters),
+            "cwd": str(planned.notebook.parent),
+            "connection_file": f"{sockets}/kernel.json",
+        }
+        started = time.monotonic()
+        with (folder / "run.log").open("w", encoding="utf-8") as log:
+            status, peak, stopped = _supervise(job, log.fileno(), timeout)
+        seconds = time.monotonic() - started
+        notebook = _read_output(output)
+        error = _failure(notebook, status, timeout)
+        if status is RunStatus.OK and (notebook is None or not _reached_the_end(notebook)):
+            status, error = RunStatus.FAILED, error or "the notebook ended before its last cell: see run.log."
+        elif status is RunStatus.FAILED and error and "Kernel died" in error:
+            status = RunStatus.KILLED
+        return Outcome(status, None if status is RunStatus.OK else error, seconds, peak, notebook, stopped)
+
+
+def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[RunStatus, float, bool]:
+    """Run the executing process to its end; return how it ended, its peak memory in MB, whether a signal came."""
+    environment = os.environ | {"EMOSER_DATA": str(data_home()), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emoser_lib.experiments.runs.execute"],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    watched = psutil.Process(process.pid)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    peak = 0.0
+    try:
+        with _stop_signals():
+            with suppress(BrokenPipeError):  # it ended before it read: its exit code and run.log say why
+                process.stdin.write(json.dumps(dict(job)) + "\n")
+                process.stdin.flush()
+            while process.poll() is None:
+                peak = max(peak, _memory_mb(watched))
+                if deadline is not None and time.monotonic() > deadline:
+                    return RunStatus.TIMEOUT, peak, False
+                time.sleep(POLL_SECONDS)
+    except _Signal:
+        return RunStatus.KILLED, peak, True
+    finally:
+        _end(watched)
+        process.wait()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+    if process.returncode < 0:
+        return RunStatus.KILLED, peak, False
+    return (RunStatus.OK if process.returncode == 0 else RunStatus.FAILED), peak, False
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Signal
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def _memory_mb(process: psutil.Process) -> float:
+    total = 0
+    for member in _family(process):
+        with suppress(psutil.NoSuchProcess):
+            total += member.memory_info().rss
+    return total / 2**20
+
+
+def _end(process: psutil.Process) -> None:
+    for member in _family(process):
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+def _read_output(path: Path) -> nbformat.NotebookNode | None:
+    """The executed notebook without the machine's paths and times that papermill adds."""
+    try:
+        notebook = read_notebook(path)
+    except DataError:  # not there yet, or the process was ended while it wrote
+        return None
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    return notebook
+
+
+def _reached_the_end(notebook: nbformat.NotebookNode) -> bool:
+    return all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
+
+
+def _failure(notebook: nbformat.NotebookNode | None, status: RunStatus, timeout: float | None) -> str | None:
+    """One sentence on what went wrong."""
+    if status is RunStatus.TIMEOUT:
+        return f"stopped after the time limit of {timeout:g} s."
+    if status is RunStatus.KILLED:
+        return "the run was killed."
+    for cell in notebook.cells if notebook else []:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                said = next((line for line in output.evalue.splitlines() if line.strip()), "")
+                return f"{output.ename}: {said.strip()}" if said else output.ename
+    return None if status is RunStatus.OK else "Kernel died or could not start: see run.log."
+
+
+def _told(notebook: nbformat.NotebookNode | None) -> Told:
+    """What all outputs together tell the record.
+
+    Raises:
+        DataError: one is not of the form of `Told`.
+    """
+    metrics: dict[str, object] = {}
+    corpus, checkpoints = None, []
+    for number, cell in enumerate(notebook.cells if notebook else [], start=1):
+        for output in cell.get("outputs", []):
+            try:
+                told = Told.model_validate(output.get("metadata", {}).get("emoser", {}))
+            except ValidationError:
+                raise DataError(
+                    f"cell {number} tells the record what it has no place for: see Told in records."
+                ) from None
+            metrics |= told.metrics
+            corpus = told.corpus or corpus
+            checkpoints += told.checkpoints
+    return Told(metrics=metrics, corpus=corpus, checkpoints=checkpoints)
+
+
+def _record(planned: PlannedRun, outcome: Outcome) -> Record:
+    told, status, error = Told(), outcome.status, outcome.error
+    try:
+        told = _told(outcome.notebook)
+    except DataError as wrong:
+        status, error = (RunStatus.FAILED, str(wrong)) if status is RunStatus.OK else (status, error)
+    return Record(
+        notebook=planned.chapter,
+        profile=planned.profile,
+        run=planned.name,
+        key=planned.key,
+        command=planned.command,
+        status=status,
+        error=error,
+        parameters=dict(planned.parameters),
+        corpus=told.corpus,
+        checkpoints=told.checkpoints,
+        metrics=told.metrics,
+        seconds=round(outcome.seconds, 1),
+        peak_memory_mb=round(outcome.peak_memory_mb),
+        versions=versions(),
+        hardware=hardware(),
+        commit=commit(),
+        date=now(),
+    )
+
+
+def _write(folder: Path, planned: PlannedRun, outcome: Outcome, record: Record) -> Path:
+    """Write the notebook, then the record; a record never stands beside another run's notebook."""
+    path = folder / "record.json"
+    path.unlink(missing_ok=True)
+    names = {True: f"{planned.chapter}.ipynb", False: f"{planned.chapter}.failed.ipynb"}
+    ok = record.status is RunStatus.OK
+    (folder / names[not ok]).unlink(missing_ok=True)
+    if outcome.notebook is not None:
+        text = _without_paths(nbformat.writes(outcome.notebook), planned.notebook.parent)
+        write_whole(folder / names[ok], text + "\n")
+    write_record(path, record)
+    return path
+
+
+def _without_paths(text: str, notebooks: Path) -> str:
+    """Replace the folders of this machine, which a traceback or a warning may name."""
+    text = re.sub(re.escape(tempfile.gettempdir()) + r"/ipykernel_\d+/\d+\.py", "cell.py", text)
+    library = Path(sys.prefix, "lib")
+    named = {data_home(): "$EMOSER_DATA", notebooks: ".", ROOT: ".", library: "$VIRTUAL_ENV/lib", Path.home(): "~"}
+    for folder in sorted(named, key=lambda path: len(path.parts), reverse=True):
+        # Not the root, nor an empty home: they would match in every address.
+        if folder.is_absolute() and len(folder.parts) > 1:
+            # At the start of a path, which in a traceback follows a colour code such as \x1b[32m.
+            start = r"(?:(?<![\w.~/-])|(?<=\dm))"
+            text = re.sub(rf"{start}{re.escape(str(folder))}(?![\w.-])", named[folder], text)
+    return text
