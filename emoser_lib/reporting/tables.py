@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from emoser_lib.corpora import LABELS, Corpus, check, clip_seconds
 from emoser_lib.corpora.describe import Description
 from emoser_lib.experiments import Record, paper_interval, published_records
+from emoser_lib.experiments.runs.records import NOT_RECORDED
 from emoser_lib.systems.classical.baselines import BASELINES
 
 TABLE_3 = "thau-table3-"
@@ -196,13 +197,15 @@ def recorded_splits(notebook: str) -> pd.DataFrame:
 
 
 def provenance(notebook: str) -> pd.DataFrame:
-    """The command, commit, date, time and machine of a chapter's committed records."""
+    """The command, commit, date, time, machine and device of a chapter's committed records."""
     rows = [
         {
             "command": record.command,
-            "commit": record.commit,
+            "commit": record.commit or NOT_RECORDED,
             "date": record.date[:10],
             "time": f"{record.seconds:.0f} s, {record.hardware['cpu']}, {record.hardware['cores']} cores",
+            "device and precision": record.devices,
+            "accelerator": record.accelerator,
         }
         for record in published_records(notebook)
     ]

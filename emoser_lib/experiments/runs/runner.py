@@ -239,7 +239,7 @@ def _told(notebook: nbformat.NotebookNode | None) -> Told:
         DataError: one is not of the form of `Told`.
     """
     metrics: dict[str, object] = {}
-    corpus, checkpoints = None, []
+    corpus, checkpoints, computing = None, [], None
     for number, cell in enumerate(notebook.cells if notebook else [], start=1):
         for output in cell.get("outputs", []):
             try:
@@ -251,7 +251,8 @@ def _told(notebook: nbformat.NotebookNode | None) -> Told:
             metrics |= told.metrics
             corpus = told.corpus or corpus
             checkpoints += told.checkpoints
-    return Told(metrics=metrics, corpus=corpus, checkpoints=checkpoints)
+            computing = told.computing or computing  # the last one knows the peak
+    return Told(metrics=metrics, corpus=corpus, checkpoints=checkpoints, computing=computing)
 
 
 def _record(planned: PlannedRun, outcome: Outcome) -> Record:
@@ -272,6 +273,7 @@ def _record(planned: PlannedRun, outcome: Outcome) -> Record:
         corpus=told.corpus,
         checkpoints=told.checkpoints,
         metrics=told.metrics,
+        computing=told.computing,
         seconds=round(outcome.seconds, 1),
         peak_memory_mb=round(outcome.peak_memory_mb),
         versions=versions(),

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 from emoser_lib.errors import DataError
-from emoser_lib.experiments.runs.records import Record, RunStatus, read_record, read_records
+from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.uses import Library
@@ -34,8 +34,11 @@ def run_card(record: Record) -> str:
         "checkpoints": weights or "none",
         "parameters": ", ".join(f"{name} = {value}" for name, value in record.parameters.items()),
         "machine": machine,
+        "device and precision": record.devices,
+        "accelerator": record.accelerator,
+        "processes": record.computing.processes if record.computing else NOT_RECORDED,
         "time and memory": f"{record.seconds:.0f} s, {record.peak_memory_mb:,.0f} MB at most",
-        "commit and date": f"{record.commit or 'not a checkout'}, {record.date}",
+        "commit and date": f"{record.commit or NOT_RECORDED}, {record.date}",
         "again": record.command,
     }
     told = {name: escape(str(value)) for name, value in rows.items()}
@@ -89,7 +92,19 @@ def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
 def _table(records: Sequence[Record], link: Callable[[Record], str] | None = None) -> str:
     if not records:
         return "None yet."
-    head = ["chapter", "run", "status", "corpus", "time", "memory", "age", "commit", "parameters"]
+    head = [
+        "chapter",
+        "run",
+        "status",
+        "corpus",
+        "time",
+        "memory",
+        "device and precision",
+        "accelerator",
+        "age",
+        "commit",
+        "parameters",
+    ]
     rows = []
     for record in sorted(records, key=lambda r: (r.notebook, r.profile, r.run)):
         status = escape(record.status) + (f": {escape(record.error)}" if record.error else "")
@@ -101,8 +116,10 @@ def _table(records: Sequence[Record], link: Callable[[Record], str] | None = Non
             escape(record.corpus.name if record.corpus else ""),
             f"{record.seconds:.0f} s",
             f"{record.peak_memory_mb:,.0f} MB",
+            escape(record.devices),
+            escape(record.accelerator),
             f"<time datetime='{escape(record.date)}'>{_age(record.date)}</time>",
-            f"<code>{escape((record.commit or '–')[:19])}</code>",
+            f"<code>{escape((record.commit or NOT_RECORDED)[:19])}</code>",
             escape(", ".join(f"{k} = {v}" for k, v in record.parameters.items())),
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")

@@ -117,6 +117,8 @@ def test_the_record_is_told_which_weights(llm):
     told = Told.model_validate(json.loads(json.dumps(output.metadata["emoser"])))
     (checkpoint,) = told.checkpoints
     assert (checkpoint.name, checkpoint.sha256, checkpoint.note) == (llm.name, llm.sha256, llm.note)
+    assert (checkpoint.device, checkpoint.dtype) == (llm.model.device.type, "float32")
+    assert told.computing is not None
     assert llm.sha256[:12] in output.data["text/html"]
 
 
