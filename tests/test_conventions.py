@@ -19,7 +19,7 @@ ORDER = {
     ),
     "experiments": ("judging", "training", "settings", "runs", "planning"),
     "reporting": (
-        "report", "tables", "diagrams", "figures", "scores",
+        "report", "recorded_tables", "tables", "diagrams", "figures", "scores",
         "ledger", "reading", "hearing", "audit", "robustness", "book",
     ),
 }  # fmt: skip

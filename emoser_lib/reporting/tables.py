@@ -7,10 +7,9 @@ import pandas as pd
 from IPython.display import HTML
 from sklearn.feature_extraction.text import CountVectorizer
 
-from emoser_lib.corpora import LABELS, Corpus, check, clip_seconds
+from emoser_lib.corpora import Corpus, check, clip_seconds
 from emoser_lib.corpora.describe import Description
-from emoser_lib.experiments import Record, paper_interval, published_records
-from emoser_lib.experiments.runs.records import NOT_RECORDED
+from emoser_lib.experiments import paper_interval
 from emoser_lib.systems.classical.baselines import BASELINES
 
 TABLE_3 = "thau-table3-"
@@ -118,117 +117,9 @@ def paper_scores(claims: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def recorded_scores(notebook: str) -> pd.DataFrame:
-    """Scores by system of a chapter's committed records, with where they come from."""
-    rows = [
-        {
-            "system": system,
-            "run": record.run,
-            "macro-F1": scored["macro_f1"],
-            "low": scored["low"],
-            "high": scored["high"],
-            "UAR": scored["uar"],
-            "UAR low": scored.get("uar_low"),
-            "UAR high": scored.get("uar_high"),
-            "accuracy": scored["accuracy"],
-            "n": scored["n"],
-            "evaluated on": evaluated_on(record),
-        }
-        for record in published_records(notebook)
-        for system, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
-    ]
-    # A test before the folds that chose for it, and what was scored on more clips before what was on fewer.
-    rows.sort(key=lambda row: (row["evaluated on"].endswith("test"), row["n"]), reverse=True)
-    table = pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
-    return table.dropna(axis=1, how="all")  # older records have no interval of the UAR
-
-
-def recorded_swings(notebook: str) -> pd.DataFrame:
-    """What the rarest label alone can do to macro-F1, from a chapter's committed records."""
-    rows = [
-        {
-            "corpus": record.corpus.name,
-            "system": record.parameters["system"],
-            "macro-F1": record.metrics["macro_f1"],
-            "rarest label": record.metrics["rarest"],
-            "its clips": record.metrics["rarest_n"],
-            "none to all right": record.metrics["rarest_swing"],
-        }
-        for record in published_records(notebook)
-        if record.corpus and "rarest_swing" in record.metrics
-    ]
-    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
-
-
-def recorded_intervals(notebook: str) -> pd.DataFrame:
-    """Intervals of a chapter's committed records, the widest first."""
-    rows = [
-        {"corpus": record.corpus.name, "interval": name, "low": of["low"], "high": of["high"], "width": of["width"]}
-        for record in published_records(notebook)
-        if record.corpus
-        for name, of in sorted(record.metrics.get("intervals", {}).items(), key=lambda named: -named[1]["width"])
-    ]
-    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
-
-
-def recorded_schemes(notebook: str) -> pd.DataFrame:
-    """Scores by fold scheme of a chapter's committed records."""
-    rows = [
-        {"corpus": record.corpus.name, "scheme": name} | of
-        for record in published_records(notebook)
-        if record.corpus
-        for name, of in record.metrics.get("schemes", {}).items()
-    ]
-    columns = ["corpus", "scheme", "macro_f1", "fold_mean", "fold_sd"]  # what follows is only where videos are known
-    return pd.DataFrame(rows, columns=[*columns, "shares_video"]).set_index("corpus")
-
-
-def recorded_splits(notebook: str) -> pd.DataFrame:
-    """Splits of the corpora that a chapter's committed records describe."""
-    rows = [
-        {"corpus": record.corpus.name, "split": name, "clips": s["clips"], "hours": s["hours"]}
-        | {label: s["labels"][label] for label in LABELS if label in s["labels"]}
-        | {"video in train": record.metrics.get("shared", {}).get(name, {}).get("video in train")}
-        for record in published_records(notebook)
-        if record.corpus
-        for name, s in sorted(record.metrics.get("splits", {}).items(), reverse=True)
-    ]
-    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
-
-
-def provenance(notebook: str) -> pd.DataFrame:
-    """The command, commit, date, time, machine and device of a chapter's committed records."""
-    rows = [
-        {
-            "command": record.command,
-            "commit": record.commit or NOT_RECORDED,
-            "date": record.date[:10],
-            "time": f"{record.seconds:.0f} s, {record.hardware['cpu']}, {record.hardware['cores']} cores",
-            "device and precision": record.devices,
-            "accelerator": record.accelerator,
-        }
-        for record in published_records(notebook)
-    ]
-    return pd.DataFrame(rows)
-
-
 def _systems(claims: pd.DataFrame) -> pd.Index:
     """Names of the systems that claims are about: what stands before the colon, short enough for a table."""
     return pd.Index(claims["text"].str.split(":").str[0].str.replace(" with LoRA", ""), name="system")
-
-
-def evaluated_on(record: Record) -> str:
-    """Which clips a record's scores are about: "emospeech, test", "elicited_es, 5 folds, speaker"; and whether other
-    clips of their speakers were heard first."""
-    asked = record.parameters
-    if "refit" in asked:  # trained systems: the test, or the folds that chose the settings (of adapters the first)
-        which = asked["folds"] if "encoder" in asked else asked["folds"][:1]
-        named = f"fold {which[0]}" if len(which) == 1 else f"{len(which)} folds"
-        how = "test" if asked["refit"] else f"{named}, {asked['scheme']}"
-        how += ", normalised by speaker" if asked.get("normalised_by") else ""
-    else:
-        how = "test" if asked["evaluate"] == "test" else f"folds, {asked['scheme']}"
-    return f"{asked['corpus']}, {how}"
 
 
 def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:

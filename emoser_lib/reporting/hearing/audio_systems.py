@@ -11,7 +11,6 @@ from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pad_sequence
 
 from emoser_lib.corpora import SAMPLE_RATE, Corpus
-from emoser_lib.experiments import published_records
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.reporting.reading.adapters import By, Grid
@@ -222,37 +221,6 @@ def mask_effects(encoder: Emotion2vecFrames, waveforms: Sequence[np.ndarray]) ->
         seconds = np.arange(len(alone)) / len(alone) * len(waveforms[0]) / SAMPLE_RATE
         rows.append(pd.DataFrame({"way": way, "seconds": seconds, "distance": distance}))
     return pd.concat(rows, ignore_index=True)
-
-
-HEARD = {"clip": "nothing", "window": "silence up to 30 s", "batch": "its batch", "arm": "what the arm says"}
-"""What the parameter `context` means, in a table."""
-
-
-def recorded_systems(notebook: str) -> pd.DataFrame:
-    """What a chapter's committed records trained: encoder, language model, sizes, settings, steps and time."""
-    rows = []
-    for record in published_records(notebook):
-        asked, told = record.parameters, record.metrics
-        parts, grid = told["parameters"], (told.get("grid") or [{}])[0]
-        rows.append(
-            {
-                "run": record.run,
-                "models": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
-                "reads": "yes" if asked["transcript"] else "no",
-                "heard with a clip": HEARD[asked.get("context", "clip")],
-                "frames": "normalised by speaker" if asked.get("normalised_by") else "as they are",
-                "parameters": parts["together"]["parameters"],
-                "trained": parts["together"]["trained"],
-                "epochs": asked["epochs"],
-                "training clips": asked["train_clips"] or "all",
-                "folds": len(asked["folds"]),
-                "mean macro-F1 of the folds": grid.get("macro_f1"),
-                "sd": grid.get("sd"),
-                "steps": told["steps"],
-                "hours": told["seconds"] / 3600,
-            }
-        )
-    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
 
 
 def _distances(frames: Tensor, alone: Tensor) -> np.ndarray:

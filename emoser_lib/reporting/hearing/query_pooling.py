@@ -7,7 +7,7 @@ import torch
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.corpora.audio import SAMPLE_RATE
-from emoser_lib.experiments import EmosllmSettings, published_records
+from emoser_lib.experiments import EmosllmSettings
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.reporting.diagrams import Arrow, Box, Shapes, reading, times
 from emoser_lib.reporting.ledger.claims import claims
@@ -171,13 +171,3 @@ def ablation_table(corpus: Corpus, cells: Mapping[str, Cell]) -> pd.DataFrame:
             "seconds": cell.seconds,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
-
-
-def recorded_ablations(notebook: str) -> pd.DataFrame:
-    """The same from a chapter's committed records."""
-    rows = [
-        {"system": name, **scored, "run": record.run}
-        for record in published_records(notebook)
-        for name, scored in record.metrics.get("ablations", {}).items()
-    ]
-    return pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()

@@ -12,7 +12,8 @@ from emoser_lib.experiments.runs.records import Record, published_records
 from emoser_lib.reporting.ledger.checks import planned, planned_run
 from emoser_lib.reporting.ledger.claims import NeedsRun, Verdict, claims
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry
-from emoser_lib.reporting.tables import evaluated_on, paper_intervals, paper_scores
+from emoser_lib.reporting.recorded_tables import evaluated_on
+from emoser_lib.reporting.tables import paper_intervals, paper_scores
 
 PLANNED = (
     ("05-gemma-lora", "official"),

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
-from emoser_lib.experiments import published_records
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.declared import Lora, TextSystem
@@ -146,55 +145,6 @@ def surest_errors(corpus: Corpus, cell: Cell, clips: int = 8) -> pd.DataFrame:
     table["transcription"] = corpus.frame.set_index("id")["transcription"][scores.index]
     wrong = table[table["gold"] != table["predicted"]]
     return wrong.sort_values("probability", ascending=False, kind="stable").head(clips).reset_index(drop=True)
-
-
-def recorded_adapters(notebook: str) -> pd.DataFrame:
-    """What a chapter's committed records trained: each run's best adapter, its settings and its time."""
-    rows = []
-    for record in published_records(notebook):
-        asked, told = record.parameters, record.metrics
-        grid = told["grid"][0] if told.get("grid") else {}
-        rows.append(
-            {
-                "run": record.run,
-                "model": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
-                "rank": told["best_rank"],
-                "alpha": told["best_alpha"],
-                "learning rate": f"{asked['learning_rate']:g}",
-                "epochs": asked["epochs"],
-                "training clips": asked["train_clips"] or "all",
-                "folds": len(asked["folds"]),
-                "macro-F1 on them": grid.get("macro_f1"),
-                "steps": told["steps"],
-                "hours": told["seconds"] / 3600,
-            }
-        )
-    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
-
-
-def recorded_labels(notebook: str, folds: bool = False) -> pd.DataFrame:
-    """Precision, recall and F1 of each label in a chapter's committed records.
-
-    Args:
-        notebook: the chapter.
-        folds: of runs on folds too, not only of those on a test split.
-    """
-    tables = [
-        pd.DataFrame(record.metrics["per_label"]).T.assign(run=record.run)
-        for record in published_records(notebook)
-        if folds or record.parameters["refit"]
-    ]
-    tables.sort(key=lambda table: -table["n"].sum())
-    return pd.concat(tables)[["run", "precision", "recall", "f1", "n"]] if tables else pd.DataFrame()
-
-
-def recorded_epochs(notebook: str) -> pd.DataFrame:
-    """`epoch_means` of a chapter's committed records, and which run each row is of."""
-    tables = [
-        pd.DataFrame.from_dict(record.metrics["by_epoch"], orient="index").assign(run=record.run)
-        for record in published_records(notebook)
-    ]
-    return pd.concat(tables).rename_axis("system") if tables else pd.DataFrame()
 
 
 def mask_of_packed_batch(examples: TextExamples, clips: int) -> np.ndarray:

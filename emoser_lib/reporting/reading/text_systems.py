@@ -10,7 +10,7 @@ from IPython.display import HTML
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError
-from emoser_lib.experiments import published_records, score
+from emoser_lib.experiments import score
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.prompts.text import AUDIO, PromptBatch, prompt_named
 from emoser_lib.systems.prompts.words import WORDS, words_for
@@ -113,19 +113,6 @@ def fallback_table(corpus: Corpus, answers: pd.Series) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
 
 
-def recorded_fallbacks(notebook: str) -> pd.DataFrame:
-    """`fallback_table` of a chapter's committed records, one row a run and parser."""
-    tables = [
-        pd.DataFrame(record.metrics["fallback"])
-        .T.rename_axis("parser")
-        .reset_index()
-        .assign(model=", ".join(used.name for used in record.checkpoints), n=record.metrics["n"])
-        for record in published_records(notebook)
-        if "fallback" in record.metrics
-    ]
-    return pd.concat(tables).set_index("model") if tables else pd.DataFrame()
-
-
 def labelled(corpus: Corpus, answers: pd.Series, mode: str) -> pd.Series:
     """The labels of answers by clip id; without one it is neutral, or the corpus's first label."""
     parsed = read(list(answers), corpus.labels, mode)
@@ -183,25 +170,6 @@ def prompt_variants(
             predicted = pd.Series(predict(values, corpus.labels), index=clips["id"])
             rows[name][column] = score_on(corpus, predicted).macro_f1
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("prompt")
-
-
-def recorded_zero_shot(notebook: str) -> pd.DataFrame:
-    """Scores of a chapter's committed records, with the model that was asked."""
-    rows = [
-        {
-            "model": "; ".join(f"{c.name.split('/')[-1]} ({c.note})" for c in record.checkpoints),
-            "how": how,
-            "macro-F1": scored["macro_f1"],
-            "low": scored["low"],
-            "high": scored["high"],
-            "accuracy": scored["accuracy"],
-            "n": scored["n"],
-            "evaluated on": f"{record.parameters['corpus']}, {record.parameters['split']}",
-        }
-        for record in published_records(notebook)
-        for how, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
-    ]
-    return pd.DataFrame(rows).set_index("model") if rows else pd.DataFrame()
 
 
 def _macro_f1_of(gold: pd.Series, predicted: pd.Series, labels: Sequence[str]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora import Condition, Corpus
-from emoser_lib.experiments import paired_bootstrap, published_records
+from emoser_lib.experiments import paired_bootstrap
 from emoser_lib.experiments.judging import calibration
 from emoser_lib.reporting.scores import gold_for, score_on, units_for
 
@@ -175,30 +175,3 @@ def abstention_table(curves: pd.DataFrame) -> pd.DataFrame:
         at = {f"risk of {share:.0%}": curve["risk"].iloc[round(share * clips) - 1] for share in (1, 0.8, 0.5)}
         rows[system] = {"area": calibration.risk_area(curve), "best area": float(best.mean()), **at}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system").sort_values("area")
-
-
-ORDER = (
-    *("clips", "labels", "macro_f1", "uar", "accuracy", "standardised", "low", "high", "drawn"),
-    *("confidence", "ECE", "NLL", "Brier", "area", "best area", "risk of 100%", "risk of 80%", "risk of 50%", "run"),
-)
-"""Of the columns of recorded tables; a record sorts them by name."""
-
-
-def recorded(notebook: str, metric: str) -> pd.DataFrame:
-    """A table of one row a system or group that a chapter's committed records keep, and which run each row is of."""
-    each = [
-        pd.DataFrame.from_dict(record.metrics[metric], orient="index").assign(run=record.run)
-        for record in published_records(notebook)
-    ]
-    table = pd.concat(each) if each else pd.DataFrame()
-    return table[[column for column in ORDER if column in table]]
-
-
-def recorded_conditions(notebook: str, value: str = "macro_f1") -> pd.DataFrame:
-    """One value of the conditions of a chapter's committed records, and Whisper-Gemma's change with its interval."""
-    each = []
-    for record in published_records(notebook):
-        table = pd.DataFrame(record.metrics["conditions"])
-        ours = table[table["system"] == "whisper-gemma"].set_index("condition")[["change", "low", "high"]]
-        each.append(side_by_side(table, value).join(ours.add_prefix("whisper-gemma: ")).assign(run=record.run))
-    return pd.concat(each) if each else pd.DataFrame()
