@@ -13,14 +13,14 @@ from emoser_lib.experiments import paper_interval
 from emoser_lib.systems.classical.baselines import BASELINES
 
 TABLE_3 = "thau-table3-"
-"""How the ids of the claims of seed 1's Table 3 begin."""
+"""How the ids of the claims of THAU-UPM's Table 3 begin."""
 
 ONE_LINE = 60
 """Characters: a table whose cells are no longer is not wrapped, it scrolls inside its box."""
 
 
 def splits(description: Description) -> pd.DataFrame:
-    """Clips, hours, videos, speakers and labels of every split; what is not known is empty."""
+    """Tabulate clips, hours, videos, speakers and labels of every split; what is not known is empty."""
     rows = {
         name: counted.model_dump(exclude={"labels"}) | counted.labels for name, counted in description.splits.items()
     }
@@ -28,7 +28,7 @@ def splits(description: Description) -> pd.DataFrame:
 
 
 def lengths(corpus: Corpus) -> pd.DataFrame:
-    """Mean, median and longest of the clips' seconds and words; what the corpus does not know is left out."""
+    """Tabulate mean, median and longest of the clips' seconds and words; what is not known is left out."""
     words = [len(text.split()) for text in corpus.frame["transcription"] if text]
     rows = {
         name: {"mean": np.mean(n), "median": np.median(n), "longest": np.max(n)}
@@ -39,7 +39,7 @@ def lengths(corpus: Corpus) -> pd.DataFrame:
 
 
 def shared_by_splits(corpus: Corpus) -> pd.DataFrame:
-    """Clips outside the training split that share a video or, word for word, a transcription with it.
+    """Count the clips outside the training split that share a video or a transcription with it.
 
     A column that the corpus does not know is left out.
     """
@@ -55,7 +55,7 @@ def shared_by_splits(corpus: Corpus) -> pd.DataFrame:
 
 
 def findings(corpus: Corpus) -> pd.DataFrame:
-    """What `check` finds, counted by kind, with one clip as an example."""
+    """Count what `check` finds by kind, with one clip as an example."""
     found = pd.DataFrame([{"finding": f.kind, "example": f.clip, "what": f.message} for f in check(corpus)])
     if found.empty:
         return found
@@ -64,7 +64,7 @@ def findings(corpus: Corpus) -> pd.DataFrame:
 
 
 def speakers(corpus: Corpus) -> pd.DataFrame:
-    """Clips of each speaker by label; empty where the corpus does not know who speaks."""
+    """Count the clips of each speaker by label; empty where the corpus does not know who speaks."""
     rows = corpus.frame[(corpus.frame["speaker"] != "") & (corpus.frame["label"] != "")]
     counts = pd.crosstab(rows["speaker"], rows["label"]).reindex(columns=list(corpus.labels), fill_value=0)
     gender = rows.groupby("speaker")["gender"].first()
@@ -72,7 +72,7 @@ def speakers(corpus: Corpus) -> pd.DataFrame:
 
 
 def typical_words(corpus: Corpus, n: int = 6) -> pd.DataFrame:
-    """The words that set each label's training clips apart from the others.
+    """Find the words that set each label's training clips apart from the others.
 
     Ranked by the odds ratio of a clip holding the word, smoothed by one clip; words of one clip are left out.
     """
@@ -91,13 +91,13 @@ def typical_words(corpus: Corpus, n: int = 6) -> pd.DataFrame:
 
 
 def baselines(names: Iterable[str]) -> pd.DataFrame:
-    """What each baseline reads and how it decides."""
+    """Tabulate what each baseline reads and how it decides."""
     rows = {name: {"reads": BASELINES[name].reads, "what it is": BASELINES[name].summary} for name in names}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("baseline")
 
 
 def paper_intervals(claims: pd.DataFrame) -> pd.DataFrame:
-    """Table 3 of seed 1: the printed ± and the one rebuilt from the score and n = 750."""
+    """Compare the printed ± of THAU-UPM's Table 3 with the one rebuilt from the score and n = 750."""
     rows = claims[claims.index.str.startswith(TABLE_3)]
     n = int(claims.value["thau-clips-test"])
     rebuilt = [paper_interval(value, n)[1] - value for value in rows["value"]]
@@ -108,7 +108,7 @@ def paper_intervals(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def paper_scores(claims: pd.DataFrame) -> pd.DataFrame:
-    """Table 3 of seed 1 as printed."""
+    """Tabulate THAU-UPM's Table 3 as printed."""
     rows = claims[claims.index.str.startswith(TABLE_3)]
     table = pd.DataFrame(
         {"macro-F1": rows["printed"], "±": rows["interval"].map("{:.4f}".format), "place": rows["place"]}
@@ -123,7 +123,7 @@ def _systems(claims: pd.DataFrame) -> pd.Index:
 
 
 def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
-    """A table for a page: rounded, nothing cut off, text escaped, wide ones scroll inside their box.
+    """Render a table for a page: rounded, nothing cut off, text escaped, wide ones scroll inside their box.
 
     Args:
         table: its index becomes the first column, if it has a name or is not just numbers.

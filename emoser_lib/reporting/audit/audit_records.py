@@ -11,7 +11,7 @@ AUDIT = "12-audit"
 
 
 def official_test() -> dict[str, int]:
-    """How many clips of each label the challenge's test has, from a committed record that scored it.
+    """Count the clips of each label in the challenge's test, from a committed record that scored it.
 
     Raises:
         DataError: there is none.
@@ -23,7 +23,7 @@ def official_test() -> dict[str, int]:
 
 
 def recorded_noise(draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """How much the recorded runs' scores vary over their folds, and what choosing the best of systems like them adds.
+    """Tabulate how much recorded scores vary over the folds, and what choosing the best of such systems adds.
 
     What the folds have in common is not known of them, so half of the variance is taken for it (our choice).
     """

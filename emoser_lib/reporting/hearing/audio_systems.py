@@ -23,29 +23,29 @@ from emoser_lib.systems.hearing.encoding import Hearing
 from emoser_lib.systems.reading.llm import LLM
 
 TABLE_2 = "thau-table2-b{batch_size}-lr1e-{exponent}"
-"""The ids of the claims of seed 1's Table 2."""
+"""The ids of the claims of THAU-UPM's Table 2."""
 
 
 def batch_and_rate(system: AudioSystem) -> dict[str, Any]:
-    """What the systems of Table 2 differ in."""
+    """Name what the systems of Table 2 differ in."""
     return {"batch size": system.training.batch_size, "learning rate": system.training.learning_rate}
 
 
 def loss_weights(system: AudioSystem) -> dict[str, Any]:
-    """What systems with other weights of the labels differ in."""
+    """Name what systems with other weights of the labels differ in."""
     return {"weights": system.loss.weights}
 
 
 def named(column: str, names: Mapping[AudioSystem, str]) -> By:
-    """A column with a name of each system, for the tables of a grid."""
+    """Make a column with a name of each system, for the tables of a grid."""
     return lambda system: {column: names[system]}
 
 
 def parameters(llm: LLM, encoder: Encoder, system: AudioSystem) -> pd.DataFrame:
-    """Parameters of the parts of a system: all of them, and those that are trained.
+    """Count the parameters of the parts of a system: all of them, and those that are trained.
 
     Returns:
-        One row a part (encoder, bridge, language model, its adapter if it has one), and their sum.
+        One row per part (encoder, bridge, language model, its adapter if it has one), and their sum.
     """
     with assembled(llm, system, encoder) as model:
         adapter = {name: p for name, p in model.llm.named_parameters() if "lora_" in name}
@@ -66,7 +66,7 @@ def parameters(llm: LLM, encoder: Encoder, system: AudioSystem) -> pd.DataFrame:
 
 
 def encoded(hearing: Hearing, grid: Grid, cuts: Sequence[Fold]) -> pd.DataFrame:
-    """What was encoded, and how often the encoder would have run if no frames were kept.
+    """Count what was encoded, and how often the encoder would have run if no frames were kept.
 
     Args:
         hearing: of clips whose frames are cached.
@@ -96,14 +96,14 @@ def encoded(hearing: Hearing, grid: Grid, cuts: Sequence[Fold]) -> pd.DataFrame:
 
 
 def table_2(table: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
-    """Seed 1's Table 2: mean macro-F1 over the folds by batch size and learning rate.
+    """Tabulate mean macro-F1 over the folds by batch size and learning rate, as THAU-UPM's Table 2.
 
     Args:
         table: from `adapters.grid_table` by `batch_and_rate`.
         claims: the paper's numbers.
 
     Returns:
-        One row a batch size, one column a learning rate; below them the paper's four numbers, rows of their own.
+        One row per batch size, one column per learning rate; below them the paper's four numbers, rows of their own.
     """
     ours = pd.DataFrame()
     if len(table):
@@ -121,7 +121,7 @@ def table_2(table: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def weights_table(corpus: Corpus, clips: Sequence[str], weights: Sequence[LabelWeights]) -> pd.DataFrame:
-    """How much a clip of each label counts in the loss, by way of weighing.
+    """Tabulate how much a clip of each label counts in the loss, by way of weighing.
 
     Args:
         corpus: gives the labels.
@@ -135,7 +135,7 @@ def weights_table(corpus: Corpus, clips: Sequence[str], weights: Sequence[LabelW
 
 
 def recall_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
-    """Macro-F1 and each label's recall, of the folds' predictions together; in the order of the grid."""
+    """Tabulate macro-F1 and each label's recall over the predictions of all folds, in the order of the grid."""
     rows = []
     for system, cells in grid.items():
         scored = score_on(corpus, predicted(cells))
@@ -145,15 +145,15 @@ def recall_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
 
 
 def predicted(cells: Sequence[Cell], epoch: int = -1) -> pd.Series:
-    """The predictions of several folds together, after the last epoch or another one."""
+    """Join the predictions of several folds, after the last epoch or another one."""
     return pd.concat([cell.predicted(epoch) for cell in cells])
 
 
 def epochs_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
-    """What reporting another epoch does: the last one, or the best of the very folds that are reported.
+    """Compare reporting the last epoch with reporting the best epoch of the very folds that are reported.
 
     Returns:
-        One row a system, in the order of the grid: mean macro-F1 of the folds after the last epoch and after each
+        One row per system, in the order of the grid: mean macro-F1 of the folds after the last epoch and after each
         fold's best one, and the difference.
     """
     rows = []
@@ -165,7 +165,7 @@ def epochs_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
 
 
 def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
-    """What a system says of clips, with its probability, as `listening.listen` shows it.
+    """Tabulate what a system says of clips, with its probability, as `listening.listen` shows it.
 
     Args:
         answers: from `audio_training.answers`.
@@ -182,7 +182,7 @@ def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def audio_share(corpus: Corpus, answers: pd.DataFrame) -> pd.Series:
-    """Share of clips that are answered right with audio and without, and share whose answer the audio changes."""
+    """Compute the share of clips answered right with audio and without, and of answers that the audio changes."""
     gold = gold_for(corpus, answers.index)
     heard, silent = answers["with audio"], answers["without audio"]
     shares = {"right with audio": heard == gold, "right without": silent == gold, "answer changed": heard != silent}
@@ -191,15 +191,15 @@ def audio_share(corpus: Corpus, answers: pd.DataFrame) -> pd.Series:
 
 @torch.no_grad()
 def mask_effects(encoder: Emotion2vecFrames, waveforms: Sequence[np.ndarray]) -> pd.DataFrame:
-    """What padding, its mask and the normalisation do to the first clip's frames in a batch.
+    """Measure what padding, its mask and the normalisation do to the first clip's frames in a batch.
 
     Args:
         encoder: emotion2vec.
         waveforms: float32 [samples] each; the first one is looked at and should not be the longest.
 
     Returns:
-        One row a frame of that clip and a way: ``way``, ``seconds``, and ``distance``, that of the frame to the one of
-        the clip alone, as a share of the latter's length.
+        One row per frame of that clip and a way: ``way``, ``seconds``, and ``distance``, that of the frame to the one
+        of the clip alone, as a share of the latter's length.
     """
     device, dtype = encoder.device, next(encoder.parameters()).dtype
     raw = [torch.as_tensor(w, device=device, dtype=dtype) for w in waveforms]

@@ -12,7 +12,7 @@ from emoser_lib.reporting.scores import score_table
 def voice_table(
     corpus: Corpus, answers: Mapping[tuple[str, str], pd.Series], resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Scores where voices are known, where they are new, and without them.
+    """Score answers where voices are known, where they are new, and without them.
 
     Args:
         corpus: gives the gold labels and the speakers.

@@ -22,7 +22,7 @@ CONDITION_KINDS = {"noise, dB": "snr_db", "seconds": "seconds", "share of the wo
 def conditions_table(
     corpus: Corpus, answers: Answers, resamples: int = 2000, seed: int = 0, by: str = ""
 ) -> pd.DataFrame:
-    """Scores under each condition, and what it changes.
+    """Score systems under each condition, and what it changes.
 
     Args:
         corpus: gives the gold labels.
@@ -31,9 +31,9 @@ def conditions_table(
         by: what is drawn: empty: clips; "speaker" or "video": all clips of one.
 
     Returns:
-        One row a condition and system: condition, system, macro_f1, uar, accuracy, ``probability`` (mean, of the answer
-        given; empty where a system has none), ``changed`` (share of the answers that are others than of the clean
-        clips), ``change`` of macro-F1 against them, its low and high.
+        One row per condition and system: condition, system, macro_f1, uar, accuracy, ``probability`` (mean, of the
+        answer given; empty where a system has none), ``changed`` (share of the answers that are others than of the
+        clean clips), ``change`` of macro-F1 against them, its low and high.
     """
     clean = answers[Condition()]
     rows = []
@@ -70,18 +70,18 @@ def _change(
 
 
 def side_by_side(table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """One value of `conditions_table`: one row a condition, one column a system."""
+    """Pivot one value of `conditions_table`: one row per condition, one column per system."""
     wide = table.pivot(index="condition", columns="system", values=value)
     order = {name: list(dict.fromkeys(table[name])) for name in ("condition", "system")}
     return wide.loc[order["condition"], order["system"]].rename_axis(columns=None)
 
 
 def curves(table: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
-    """The rows of `conditions_table` that have a strength, from nothing to the most; the clean clips begin each kind.
+    """Select the rows of `conditions_table` whose condition has a strength, weakest first; clean clips begin each kind.
 
     Returns:
-        One row a kind, strength and system: kind, strength ("clean" or the number), system, macro_f1. Kinds with fewer
-        than two strengths are left out.
+        One row per kind, strength and system: kind, strength ("clean" or the number), system, macro_f1. Kinds with
+        fewer than two strengths are left out.
     """
     rows = []
     for kind, name in CONDITION_KINDS.items():
@@ -96,7 +96,7 @@ def curves(table: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame
 
 
 def reliability_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: int) -> pd.DataFrame:
-    """`calibration.reliability` of several log-probabilities of the same clips: one row a way and bin."""
+    """Compute `calibration.reliability` of several log-probabilities of the same clips, per way and bin."""
     each = [
         calibration.reliability(said, gold_for(corpus, said.index), bins).assign(way=way) for way, said in ways.items()
     ]
@@ -104,7 +104,7 @@ def reliability_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: in
 
 
 def calibration_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: int) -> pd.DataFrame:
-    """How good probabilities are.
+    """Measure how good probabilities are.
 
     Args:
         corpus: gives the gold labels.
@@ -112,7 +112,7 @@ def calibration_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: in
         bins: of the ECE.
 
     Returns:
-        One row a way: accuracy, confidence (mean), ECE, NLL, Brier.
+        One row per way: accuracy, confidence (mean), ECE, NLL, Brier.
     """
     rows = {}
     for way, said in ways.items():
@@ -131,7 +131,7 @@ def calibration_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: in
 def tempered_answers(
     corpus: Corpus, said: pd.DataFrame, by: str = "", seed: int = 0
 ) -> tuple[pd.DataFrame, list[float]]:
-    """Log-probabilities of each half of the clips with the temperature of the other half, and the two temperatures.
+    """Temper each half of the clips with the temperature of the other half; return both temperatures too.
 
     Args:
         corpus: gives the gold labels.
@@ -146,7 +146,7 @@ def tempered_answers(
 
 
 def abstention_curves(corpus: Corpus, systems: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Risk by coverage of the systems whose answers can be ordered: one row a system and number of answered clips."""
+    """Compute risk by coverage of the systems whose answers can be ordered, per system and number of answers."""
     each = [
         calibration.risk_coverage(told["confidence"], told["answer"] == gold_for(corpus, told.index)).assign(
             system=name
@@ -158,13 +158,13 @@ def abstention_curves(corpus: Corpus, systems: Mapping[str, pd.DataFrame]) -> pd
 
 
 def abstention_table(curves: pd.DataFrame) -> pd.DataFrame:
-    """What leaving out answers gains, the best first.
+    """Tabulate what leaving out answers gains, the best first.
 
     Args:
         curves: from `abstention_curves`.
 
     Returns:
-        One row a system: ``area`` under the curve; ``best area``, if all right answers came first; the risk of all
+        One row per system: ``area`` under the curve; ``best area``, if all right answers came first; the risk of all
         clips (the area of an order that says nothing), of the surest 80 % and of the surest half.
     """
     rows = {}
