@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def now() -> str:
-    """UTC date and time, to the second.
+    """Return the UTC date and time, to the second.
 
     >>> now().endswith("Z")
     True
@@ -42,12 +42,12 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that compute."""
+    """Return the versions of Python and of the packages that compute."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores and memory of this machine."""
+    """Describe processor, cores and memory of this machine."""
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),

@@ -32,7 +32,7 @@ def _pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
 
 
 def own_folder(root: str | None, table: str | None, column: Sequence[str], label: Sequence[str]) -> dict[str, Any]:
-    """What `own_folder_options` say, as options of `load_corpus`.
+    """Turn what `own_folder_options` say into options of `load_corpus`.
 
     Raises:
         UsageError: something is not of the form name=value, is there twice, or lacks its folder.
@@ -49,7 +49,7 @@ def own_folder(root: str | None, table: str | None, column: Sequence[str], label
 
 
 def own_folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that describe a user's own recordings (corpus 'folder')."""
+    """Add the options that describe a user's own recordings (corpus 'folder')."""
     for option in (
         click.option("--label", multiple=True, metavar="THEIRS=OURS", help="Ira=anger; repeat it."),
         click.option("--column", multiple=True, metavar="OURS=THEIRS", help="audio=file; repeat it."),

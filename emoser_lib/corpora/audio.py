@@ -52,7 +52,7 @@ def read_waveform(path: str | Path) -> np.ndarray:
 
 
 def read_samples(path: str | Path) -> tuple[np.ndarray, int]:
-    """Samples as they are stored, float32 [samples, channels], and their rate in Hz.
+    """Read samples as they are stored, float32 [samples, channels], and their rate in Hz.
 
     Raises:
         DataError: the file is missing, of another type, damaged, or holds values that are not numbers.
@@ -77,7 +77,7 @@ def read_samples(path: str | Path) -> tuple[np.ndarray, int]:
 
 
 def duration_seconds(path: str | Path) -> float:
-    """Length of an audio file in seconds, from its header alone.
+    """Read the length of an audio file in seconds from its header alone.
 
     Raises:
         DataError: the file is missing or cannot be read.
@@ -91,7 +91,7 @@ def duration_seconds(path: str | Path) -> float:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a file is there; also where ``Path.is_file`` raises (a name too long, a folder without access)."""
+    """Say whether a file is there; also where ``Path.is_file`` raises (a name too long, a folder without access)."""
     try:
         return Path(path).is_file()
     except OSError:

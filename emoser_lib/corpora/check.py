@@ -35,7 +35,7 @@ LONGEST_SECONDS = 30.0
 
 
 class FindingKind(StrEnum):
-    """What can be found, in the order in which `check` lists it."""
+    """A kind of finding, in the order in which `check` lists them."""
 
     NO_AUDIO = "no audio"
     """The whole corpus has no audio (then no clip is named for it)."""
@@ -76,7 +76,7 @@ FAULTS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one clip, or with the corpus where ``clip`` is empty.
+    """A finding about one clip, or about the corpus where ``clip`` is empty.
 
     Attributes:
         kind: one of `FindingKind`.

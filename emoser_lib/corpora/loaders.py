@@ -30,17 +30,17 @@ GENDERS = {"F": "female", "M": "male"}
 
 
 def cache_home() -> Path:
-    """The folder for what can be had or made again: ``$EMOSER_CACHE``, default ``~/.cache/emoser``; absolute."""
+    """Return the folder for what can be had or made again: ``$EMOSER_CACHE``, default ``~/.cache/emoser``; absolute."""
     return absolute(os.environ.get("EMOSER_CACHE") or "~/.cache/emoser")
 
 
 def data_home() -> Path:
-    """The folder that holds the corpora: ``$EMOSER_DATA``, default ``data`` in `cache_home`; absolute."""
+    """Return the folder that holds the corpora: ``$EMOSER_DATA``, default ``data`` in `cache_home`; absolute."""
     return absolute(os.environ.get("EMOSER_DATA") or cache_home() / "data")
 
 
 def absolute(path: str | Path) -> Path:
-    """A path as a user gives it, ``~`` and all, made absolute.
+    """Make a path that a user gives, ``~`` and all, absolute.
 
     Raises:
         UsageError: it has no end or no beginning: a link to itself, a home folder that is not known.
@@ -56,14 +56,14 @@ def absolute(path: str | Path) -> Path:
 
 
 def load_demo(folder: Path = DEMO_CORPUS_FOLDER) -> Corpus:
-    """The synthetic corpus shipped in the package (``demo_data/README.md``)."""
+    """Load the synthetic corpus shipped in the package (``demo_data/README.md``)."""
     table = read_table(folder / "metadata.csv", need=COLUMNS)
     audio = [str(folder / name) for name in table["audio"]]
     return Corpus("demo", build_frame({**_columns(table), "audio": audio}))
 
 
 def load_meacorpus(folder: Path) -> Corpus:
-    """Spanish MEACorpus 2023 as published: 5,129 clips with its own split, joined with the video keys.
+    """Load Spanish MEACorpus 2023 as published: 5,129 clips with its own split, joined with the video keys.
 
     The two public tables have the same rows in the same order; label and text are compared row by row.
 
@@ -75,7 +75,7 @@ def load_meacorpus(folder: Path) -> Corpus:
 
 
 def load_emospeech(folder: Path) -> Corpus:
-    """EmoSPeech 2024 as the participants had it: 3,000 training clips and 750 test clips without labels.
+    """Load EmoSPeech 2024 as the participants had it: 3,000 training clips and 750 test clips without labels.
 
     The split is the challenge's (the public table has another one, which has 600 of the 750 test clips
     in its training part). Video, gender and times come from the public table. Test labels are in
@@ -98,7 +98,7 @@ def load_emospeech(folder: Path) -> Corpus:
 
 
 def load_elicited_es(folder: Path) -> Corpus:
-    """Elicited Spanish emotions, a raw part of EmoMatchSpanishDB: 16 speakers, 12 sentences, no split.
+    """Load elicited Spanish emotions, a raw part of EmoMatchSpanishDB: 16 speakers, 12 sentences, no split.
 
     Clips without a label of the six (surprise) are left out and counted in ``left_out``.
     """
@@ -124,7 +124,7 @@ def load_folder(
     columns: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Corpus:
-    """A user's own recordings, described by a table; no code needed.
+    """Load a user's own recordings, described by a table; no code needed.
 
     Args:
         root: the folder that holds the table.
@@ -147,7 +147,7 @@ def load_folder(
     """
     root, columns = _own_root(root, columns), dict(columns or {})
     path = root / table
-    how = "write one with a line a clip, or name yours with table (--table)"
+    how = "write one with a line per clip, or name yours with table (--table)"
     theirs = read_table(path, need=columns.values(), how_to_get=how)
     known: dict[str, pd.Series] = {
         name: theirs[columns.get(name, name)] for name in COLUMNS if columns.get(name, name) in theirs
@@ -173,7 +173,7 @@ def load_folder(
 
 
 class FolderOptions(BaseModel):
-    """What `load_folder` takes, for options that come from a command line or a notebook."""
+    """Options of `load_folder`, as they come from a command line or a notebook."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -185,7 +185,7 @@ class FolderOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a named corpus comes from."""
+    """Origin of a named corpus."""
 
     about: str
     licence: str
@@ -268,7 +268,7 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
 
 
 def source_folder(name: str) -> Path:
-    """The folder of a named corpus below `data_home`.
+    """Return the folder of a named corpus below `data_home`.
 
     Raises:
         DataError: it is not there.

@@ -40,7 +40,7 @@ def read_table(path: Path, need: Iterable[str] = (), *, how_to_get: str = "check
         # rows have one cell more than the header.
         rows = pd.read_csv(StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
-        raise DataError(f"{path} is empty: it needs a header line and one line a clip.") from None
+        raise DataError(f"{path} is empty: it needs a header line and one line per clip.") from None
     except pd.errors.ParserError as error:
         reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise DataError(f"{path} is not a well-formed table ({reason}): correct that line.") from None

@@ -61,7 +61,7 @@ def introduce_llm(llm: "LLM") -> None:
 
 
 def introduce_encoder(encoder: "Encoder") -> None:
-    """The same of an audio encoder."""
+    """Show one line that says which audio encoder is used, and tell the record which weights these are."""
     _introduce("Audio encoder", encoder.name, encoder.sha256, encoder.note, encoder)
 
 

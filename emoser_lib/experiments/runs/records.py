@@ -1,4 +1,4 @@
-"""Records: one small JSON a run, status included."""
+"""Records: one small JSON per run, status included."""
 
 import json
 from enum import StrEnum
@@ -16,7 +16,7 @@ NOT_RECORDED = "not recorded"
 
 
 class RunStatus(StrEnum):
-    """How a run ended. Only the runner sets it."""
+    """Way in which a run ended. Only the runner sets it."""
 
     OK = "ok"
     FAILED = "failed"
@@ -26,7 +26,7 @@ class RunStatus(StrEnum):
 
 
 class CorpusUsed(BaseModel):
-    """Which data a run read; two corpora with the same sha256 are the same."""
+    """Corpus that a run read; two with the same sha256 are the same."""
 
     name: str
     sha256: str
@@ -34,7 +34,7 @@ class CorpusUsed(BaseModel):
 
 
 class Checkpoint(BaseModel):
-    """Which weights a run read; other bytes are another model. And where it computed with them, in which precision."""
+    """Weights that a run read, and their device and precision; other bytes are another model."""
 
     name: str
     sha256: str
@@ -44,7 +44,7 @@ class Checkpoint(BaseModel):
 
 
 class Computing(BaseModel):
-    """What the kernel computed with.
+    """Devices, memory and processes that the kernel computed with.
 
     Attributes:
         accelerator: name of the GPU; ``None`` where none was used.
@@ -106,7 +106,7 @@ class Record(BaseModel):
 
 
 class Told(BaseModel):
-    """What a notebook's outputs tell the record: metadata ``emoser`` of each."""
+    """Metadata ``emoser`` of a notebook's outputs: what they tell the record."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -129,13 +129,13 @@ def read_record(path: Path) -> Record:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records below a folder, oldest first."""
+    """Read all records below a folder, oldest first."""
     paths = (p for pattern in ("**/record.json", "*.json") for p in folder.glob(pattern))
     return sorted(map(read_record, sorted(set(paths))), key=lambda r: r.date)
 
 
 def published_records(notebook: str | None = None) -> list[Record]:
-    """The committed records of ``book/records``: what was measured on real data.
+    """Read the committed records of ``book/records``: what was measured on real data.
 
     Args:
         notebook: only those of this chapter.

@@ -35,7 +35,7 @@ POLL_SECONDS = 0.2
 
 
 class Stopped(EmoserError):
-    """The runner was asked to stop (SIGINT, SIGTERM); the record of what was running is written."""
+    """Error: the runner was asked to stop (SIGINT, SIGTERM); the record of what was running is written."""
 
 
 class _Signal(BaseException):
@@ -44,7 +44,7 @@ class _Signal(BaseException):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the executing process ended, and what it left."""
+    """Ending of the executing process, and what it left."""
 
     status: RunStatus
     error: str | None
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def find_notebook(name: str) -> Path:
-    """A notebook by path, or by name below ``notebooks/`` of the current folder or of this checkout.
+    """Find a notebook by path, or by name below ``notebooks/`` of the current folder or of this checkout.
 
     Raises:
         UsageError: there is none.

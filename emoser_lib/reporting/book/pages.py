@@ -18,7 +18,7 @@ COPIED = Path("extra")
 
 
 def run_card(record: Record) -> str:
-    """The card, as HTML, that says on top of a page which run it shows."""
+    """Write the card, as HTML, that says on top of a page which run it shows."""
     corpus = (
         f"{record.corpus.name} ({record.corpus.clips:,} clips, sha256 {record.corpus.sha256[:12]}…)"
         if record.corpus
@@ -65,7 +65,7 @@ def _caution(record: Record) -> str:
 
 
 def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:
-    """A copy of an executed notebook with its run card below the title."""
+    """Copy an executed notebook and put its run card below the title."""
     page = nbformat.from_dict(notebook)
     title, newline, rest = page.cells[0].source.partition("\n")
     if not title.startswith("# "):
@@ -75,7 +75,7 @@ def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.N
 
 
 def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
-    """The status page in Markdown: every run of this checkout, then the committed records."""
+    """Write the status page in Markdown: every run of this checkout, then the committed records."""
     return (
         "# Status\n\n"
         "Every run of this checkout, those of the pages among them, as its record says. `emoser run` writes a record "
