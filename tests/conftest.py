@@ -1,6 +1,8 @@
 """A skip names its reason and, in CI, where the thing must be there, is a failure."""
 
+import json
 import os
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,11 @@ def missing_need(item: pytest.Item) -> str | None:
         return "needs outputs of an original implementation, which are not part of the project: set EMOSER_FIXTURES"
     if item.get_closest_marker("needs_browser") and find_browser() is None:
         return "needs Chromium: run `make browser` as root, or `apt-get install chromium`"
+    if item.get_closest_marker("needs_pinned"):
+        pinned = json.loads((ROOT / "tests/systems/versions.json").read_text())["packages"]
+        if any(metadata.version(name) != version for name, version in pinned.items()):
+            told = ", ".join(f"{name} {version}" for name, version in pinned.items())
+            return f"needs the versions under which its numbers were written ({told}): `make setup` installs them"
     return None
 
 

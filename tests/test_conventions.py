@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 ORDER = {
-    "": ("doctor", "errors", "values", "files", "environment", "corpora", "systems", "experiments", "reporting", "cli"),
+    "": (
+        "doctor", "errors", "values", "files", "environment", "source", "versions",
+        "corpora", "systems", "experiments", "reporting", "cli",
+    ),
     "systems": (
-        "prompts", "arms", "classical", "declared", "code_identity", "fitting",
+        "prompts", "arms", "classical", "declared", "fitting",
         "checkpoints", "reading", "hearing", "qwen_audio",
     ),
     "experiments": ("judging", "training", "settings", "runs", "planning"),

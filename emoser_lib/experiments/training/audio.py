@@ -13,20 +13,14 @@ from emoser_lib.corpora import Corpus, cache_home
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.training.cells import Cell, kept_cell
 from emoser_lib.experiments.training.folds import Fold
-from emoser_lib.systems import fitting
 from emoser_lib.systems.declared import AudioSystem
 from emoser_lib.systems.fitting import WEIGHTS, Trained, fit, load_trained, trained_parameters
-from emoser_lib.systems.hearing import audio_llm, bridges
 from emoser_lib.systems.hearing.assembly import assembled
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask, audio_examples
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
 from emoser_lib.systems.hearing.encoding import Hearing, hear
-from emoser_lib.systems.reading import label_logits, lora, packed_attention, packing, prefix_cache
 from emoser_lib.systems.reading.llm import LLM
-
-AUDIO_TRAINING_CODE = (packing, packed_attention, label_logits, prefix_cache, fitting, lora, bridges, audio_llm)
-"""A change in what these modules do makes another cell; that of the encoders is in `Hearing.identity`."""
 
 
 def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold, home: Path | None = None) -> Cell:
@@ -77,7 +71,7 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
             save_file(trained_parameters(model), folder / WEIGHTS)
         return trained
 
-    return kept_cell(identity, AUDIO_TRAINING_CODE, cut.validation, verbaliser.labels, run, home)
+    return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home)
 
 
 def train_audio_grid(

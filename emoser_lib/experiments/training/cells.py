@@ -4,10 +4,9 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -18,9 +17,9 @@ from emoser_lib.corpora import cache_home
 from emoser_lib.environment import commit, now
 from emoser_lib.errors import DataError
 from emoser_lib.files import locked, write_whole
-from emoser_lib.systems.code_identity import without_comments
 from emoser_lib.systems.fitting import Trained
 from emoser_lib.values import Immutable
+from emoser_lib.versions import versions_behind
 
 KEYED_PACKAGES = ("torch", "transformers", "peft")
 
@@ -63,7 +62,7 @@ class Cell(Immutable):
 
 def kept_cell(
     identity: Mapping[str, Any],
-    code: Iterable[ModuleType],
+    module: str,
     ids: Sequence[str],
     labels: Sequence[str],
     run: Callable[[Path], Trained],
@@ -76,7 +75,8 @@ def kept_cell(
 
     Args:
         identity: everything that decides the result, as JSON can write it.
-        code: the modules that compute it; a change in what they do makes another cell, one in their comments does not.
+        module: the name of the one that computes it; a raised version of it, or of one that it imports, makes another
+            cell (`versions_behind`).
         ids, labels: of the scores.
         run: trains; it may keep its checkpoints in ``training`` below the folder it is given, which is then removed.
         home: default ``runs`` in the cache folder (`cache_home`).
@@ -84,7 +84,7 @@ def kept_cell(
     Raises:
         DataError: ``cell.json`` is damaged; or what ``run`` raises.
     """
-    folder = run_folder(identity, code, home)
+    folder = run_folder(identity, module, home)
     with locked(folder / ".lock"):
         if (folder / "cell.json").is_file():
             return _read(folder / "cell.json")
@@ -108,11 +108,11 @@ def kept_cell(
     return cell
 
 
-def run_folder(identity: Mapping[str, Any], code: Iterable[ModuleType], home: Path | None = None) -> Path:
+def run_folder(identity: Mapping[str, Any], module: str, home: Path | None = None) -> Path:
     """The folder of what is computed, made if it is not there; arguments as `kept_cell`."""
     parts = {
         **identity,
-        "code": [without_comments(module) for module in code],
+        "code": versions_behind(module),
         "versions": [metadata.version(name) for name in KEYED_PACKAGES],
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

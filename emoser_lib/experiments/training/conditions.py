@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from emoser_lib.corpora import AlteredCorpus, Corpus, altered, cache_home
+from emoser_lib.corpora import AlteredCorpus, Corpus, cache_home
 from emoser_lib.experiments.judging.calibration import surest
-from emoser_lib.experiments.training.audio import AUDIO_TRAINING_CODE, answers_of_cell
+from emoser_lib.experiments.training.audio import answers_of_cell
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.evaluation import fit_on
 from emoser_lib.experiments.training.folds import Fold
@@ -145,7 +145,7 @@ def ask_trained(
         told = answers_of_cell(llm, system, hearing, cell, ids, home, ways=("with",))
         return list(zip(told["with audio"], told["p with"], strict=True))
 
-    told = kept_lines(identity, (altered, *AUDIO_TRAINING_CODE), [cell.ids], run, home)
+    told = kept_lines(identity, __name__, [cell.ids], run, home)
     shutil.rmtree(place, ignore_errors=True)
     values = pd.DataFrame.from_dict(told, orient="index", columns=["answer", "probability"]).rename_axis("id")
     return values.assign(confidence=values["probability"])

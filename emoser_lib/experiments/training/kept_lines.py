@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from emoser_lib.experiments.training.cells import run_folder
@@ -15,7 +14,7 @@ JSON = Any
 
 def kept_lines(
     identity: Mapping[str, Any],
-    code: Iterable[ModuleType],
+    module: str,
     batches: Sequence[Sequence[str]],
     run: Callable[[Sequence[str]], Sequence[JSON]],
     home: Path | None = None,
@@ -27,7 +26,7 @@ def kept_lines(
 
     Args:
         identity: everything that decides the values, as JSON can write it.
-        code: the modules that compute them.
+        module: the name of the one that computes them, see `kept_cell`.
         batches: ids of the clips that are computed together; those of which every clip is there are left out.
         run: computes a batch: a value for each clip, as JSON can write it.
         home: default ``runs`` in the cache folder.
@@ -35,7 +34,7 @@ def kept_lines(
     Returns:
         Clip id -> its value.
     """
-    path = run_folder(identity, code, home) / "clips.jsonl"
+    path = run_folder(identity, module, home) / "clips.jsonl"
     with locked(path.parent / ".lock"):
         values = dict(_whole_lines(path))
         for batch in batches:

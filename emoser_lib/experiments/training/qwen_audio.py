@@ -12,7 +12,7 @@ import pandas as pd
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.systems.declared import AudioSystem
-from emoser_lib.systems.hearing import audio_answers, audio_llm, bridges
+from emoser_lib.systems.hearing import audio_answers
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask, audio_examples
 from emoser_lib.systems.hearing.encoding import hear
@@ -20,11 +20,7 @@ from emoser_lib.systems.hearing.feature_cache import frames_depend_on
 from emoser_lib.systems.prompts.audio import audio_prompt
 from emoser_lib.systems.qwen_audio import QwenAudio
 from emoser_lib.systems.qwen_audio.tokens import END_OF_TEXT
-from emoser_lib.systems.reading import label_logits, packed_attention, packing, prefix_cache
 from emoser_lib.systems.reading.zero_shot import Decoding
-
-CODE = (packing, packed_attention, label_logits, prefix_cache, bridges, audio_llm, audio_answers)
-"""A change in what these modules do makes another run."""
 
 
 def qwen_answers(
@@ -121,5 +117,7 @@ class _Asked:
         order = sorted(entries, key=lambda key: (features.lengths[heard.sounds[entries[key]]], key))
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         identity = {**self.identity, **more, "frames": frames_depend_on(self.hearing.encoder, -1)}
-        found = kept_lines(identity, CODE, batches, lambda some: run(self.task, [entries[key] for key in some]), home)
+        found = kept_lines(
+            identity, __name__, batches, lambda some: run(self.task, [entries[key] for key in some]), home
+        )
         return {clip: found[key] for clip, key in zip(heard.sounds, keys, strict=True)}

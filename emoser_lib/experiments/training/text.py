@@ -9,17 +9,12 @@ import pandas as pd
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.training.cells import Cell, kept_cell
 from emoser_lib.experiments.training.folds import Fold
-from emoser_lib.systems import fitting
 from emoser_lib.systems.declared import TextSystem
 from emoser_lib.systems.fitting import Trained, fit
-from emoser_lib.systems.reading import label_logits, lora, packed_attention, packing, prefix_cache
 from emoser_lib.systems.reading.llm import LLM
 from emoser_lib.systems.reading.lora import adapted
 from emoser_lib.systems.reading.prefix_cache import PrefixCache
 from emoser_lib.systems.reading.text_task import TextTask, text_examples
-
-TRAINING_CODE = (packing, packed_attention, label_logits, prefix_cache, fitting, lora)
-"""A change in what these modules do makes another cell; a change in their comments and docstrings does not."""
 
 
 def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Path | None = None) -> Cell:
@@ -57,7 +52,7 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
             model.save_pretrained(str(folder / "adapter"))
         return trained
 
-    return kept_cell(identity, TRAINING_CODE, cut.validation, verbaliser.labels, run, home)
+    return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home)
 
 
 def train_grid(

@@ -6,7 +6,6 @@ says in words what made them.
 
 import errno
 import hashlib
-import inspect
 import json
 import os
 import warnings
@@ -25,17 +24,20 @@ from torch import Tensor
 
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.files import locked, write_whole
-from emoser_lib.systems.code_identity import without_comments
 from emoser_lib.systems.declared import Layer
 from emoser_lib.systems.hearing.cache_contents import features_home, lock_of
-from emoser_lib.systems.hearing.encoders import encoder as encoders
 from emoser_lib.systems.hearing.encoders.encoder import Encoder, Frames
+from emoser_lib.versions import versions_behind
 
 LOOK_AHEAD = 4
 """Batches of clips held at once, so that clips of about the same length share one (our choice)."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a write says where no more may be written."""
+
+
+ENCODING = ("emoser_lib.systems.hearing.encoders.", "emoser_lib.systems.qwen_audio.")
+"""The rooms whose modules make frames: of what an encoder's class imports, their versions are in the key."""
 
 
 class Features:
@@ -218,15 +220,14 @@ class Damaged(Exception):
 def frames_depend_on(encoder: Encoder, layer: Layer) -> dict[str, object]:
     """All that frames depend on besides the audio, as JSON can write it."""
     encoder.check_layer(layer)
-    module = inspect.getmodule(encoder)
-    own = "" if module in (None, encoders) else without_comments(module)
+    numbers = versions_behind(*(of.__module__ for of in type(encoder).__mro__))
     return {
         "weights": encoder.sha256,
         "configuration": encoder.configuration,
         "layer": layer if layer == "all" else layer % encoder.layers,
         "how": encoder.how,
         "versions": {name: metadata.version(name) for name in encoder.packages},
-        "code": hashlib.sha256((without_comments(encoders) + own).encode()).hexdigest(),
+        "code": {name: number for name, number in numbers.items() if name.startswith(ENCODING)},
     }
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Self
 
@@ -10,8 +9,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from emoser_lib.systems.code_identity import without_comments
 from emoser_lib.systems.hearing.feature_cache import Features
+from emoser_lib.versions import versions_behind
 
 Voices = Mapping[str, tuple[Tensor, Tensor]]
 """Key of a clip or window -> mean and standard deviation of its speaker's frames, each [layers, 1, width]."""
@@ -67,5 +66,5 @@ class NormalisedFeatures(Features):
     @property
     def digest(self) -> str:
         """Identity of these frames, of all that the speakers were measured by, and of how."""
-        how = without_comments(sys.modules[__name__])
+        how = versions_behind(__name__)
         return hashlib.sha256(json.dumps([self._plain.digest, self._measured_by, how]).encode()).hexdigest()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from emoser_lib.experiments.training import kept_lines as module
 from emoser_lib.experiments.training.kept_lines import kept_lines
 
+MODULE = module.__name__
 BATCHES = [["a", "b"], ["c"], ["d", "e"]]
 
 
@@ -39,27 +40,27 @@ def lines(home: Path) -> Path:
 
 def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        kept_lines({"x": 1}, [module], BATCHES, Counted(stop_at="d"), tmp_path)
+        kept_lines({"x": 1}, MODULE, BATCHES, Counted(stop_at="d"), tmp_path)
     again = Counted()
-    assert kept_lines({"x": 1}, [module], BATCHES, again, tmp_path) == {clip: 2 * clip for clip in "abcde"}
+    assert kept_lines({"x": 1}, MODULE, BATCHES, again, tmp_path) == {clip: 2 * clip for clip in "abcde"}
     assert again.asked == ["d", "e"]
-    assert list(kept_lines({"x": 1}, [module], [["e"], ["a"]], Counted(stop_at="a"), tmp_path)) == ["e", "a"]
+    assert list(kept_lines({"x": 1}, MODULE, [["e"], ["a"]], Counted(stop_at="a"), tmp_path)) == ["e", "a"]
 
 
 def test_another_identity_is_another_run(tmp_path: Path) -> None:
-    kept_lines({"x": 1}, [module], BATCHES, Counted(), tmp_path)
+    kept_lines({"x": 1}, MODULE, BATCHES, Counted(), tmp_path)
     other = Counted()
-    kept_lines({"x": 2}, [module], BATCHES, other, tmp_path)
+    kept_lines({"x": 2}, MODULE, BATCHES, other, tmp_path)
     assert other.asked == list("abcde")
 
 
 @given(cut=st.integers(0, 200))
 def test_a_line_that_was_cut_is_computed_again(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("runs")
-    expected = kept_lines({}, [module], BATCHES, Counted(), home)
+    expected = kept_lines({}, MODULE, BATCHES, Counted(), home)
     whole = lines(home).read_bytes()
     os.truncate(lines(home), min(cut, len(whole)))
-    assert kept_lines({}, [module], BATCHES, Counted(), home) == expected
+    assert kept_lines({}, MODULE, BATCHES, Counted(), home) == expected
     assert all(json.loads(line) for line in lines(home).read_text().splitlines())
 
 
@@ -71,10 +72,10 @@ def test_a_kill_loses_no_batch_that_was_there(tmp_path: Path) -> None:
         "def run(clips):\n"
         "    if 'd' in clips: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return [2 * clip for clip in clips]\n"
-        "module.kept_lines({}, [module], [['a', 'b'], ['c'], ['d', 'e']], run, Path(sys.argv[1]))\n"
+        "module.kept_lines({}, module.__name__, [['a', 'b'], ['c'], ['d', 'e']], run, Path(sys.argv[1]))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
     again = Counted()
-    kept_lines({}, [module], BATCHES, again, tmp_path)
+    kept_lines({}, MODULE, BATCHES, again, tmp_path)
     assert again.asked == ["d", "e"]

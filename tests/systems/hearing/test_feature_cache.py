@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems import code_identity
 from emoser_lib.systems.hearing.cache_contents import cached_encoders, prune
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
 from emoser_lib.systems.hearing.encoders.loading import load_encoder
@@ -101,12 +100,6 @@ def test_what_frames_depend_on_is_their_key(
     assert FeatureCache(encoder, -1, tmp_path).key == key
     with pytest.raises(UsageError, match="has the layers 0 to 2 and -1, not 3"):
         FeatureCache(encoder, 3, tmp_path)
-
-
-def test_comments_are_not_code() -> None:
-    code = "def f(x):\n    '''Double.'''\n    return 2 * x\n"
-    assert code_identity.stripped(code) == code_identity.stripped("def f(x):\n    # two times\n    return 2 * x")
-    assert code_identity.stripped(code) != code_identity.stripped(code.replace("2", "3"))
 
 
 def test_the_digest_names_the_frames_in_their_order(encoder: Encoder, tmp_path: Path) -> None:
