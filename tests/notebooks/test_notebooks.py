@@ -9,12 +9,12 @@ from typing import Any
 
 import nbformat
 import pytest
+from emoser_lib.experiments.runs.parameters import parameters_of, read_notebook
+from emoser_lib.experiments.runs.profiles import plan, profile_names
 
 from emoser_lib.corpora import load_corpus
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import CorpusSettings, read_submission, score_submission
-from emoser_lib.experiments.runs.parameters import parameters_of, read_notebook
-from emoser_lib.experiments.runs.profiles import plan, profile_names
 from emoser_lib.experiments.settings.chapters import CHAPTERS
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))

@@ -12,6 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 import torch
+from emoser_lib.experiments.runs.profiles import plan
 from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from emoser_lib import cli
@@ -26,7 +27,6 @@ from emoser_lib.experiments.planning.memory import (
     activation_bytes,
 )
 from emoser_lib.experiments.planning.meta_models import configuration, meta_encoder, meta_model
-from emoser_lib.experiments.runs.profiles import plan
 from emoser_lib.systems.checkpoints.catalogue import DEMO
 from emoser_lib.systems.checkpoints.folders import names
 from emoser_lib.systems.declared import Bridge, Linear, Lora, Queries

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from emoser_lib.experiments.runs.profiles import plan
 
 from emoser_lib.experiments.planning import flops
 from emoser_lib.experiments.planning.memory import BatchShape, packed_forward
 from emoser_lib.experiments.planning.meta_models import meta_encoder, meta_model
-from emoser_lib.experiments.runs.profiles import plan
 from emoser_lib.systems.hearing.encoders.loading import load_encoder
 from emoser_lib.systems.hearing.encoders.whisper import whisper_layers
 from emoser_lib.systems.reading.llm import load_llm

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emoser_lib.experiments.runs.profiles import plan
 
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
 from emoser_lib.experiments.planning.qwen_audio import qwen_needs
-from emoser_lib.experiments.runs.profiles import plan
 from emoser_lib.systems.checkpoints.catalogue import DEMO_QWEN
 
 REAL: dict[str, Any] = {

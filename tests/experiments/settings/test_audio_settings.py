@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from emoser_lib.experiments.runs.parameters import parameters_of
 
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import AuditSettings, WhisperGemmaSettings
-from emoser_lib.experiments.runs.parameters import parameters_of
 
 
 @pytest.mark.parametrize(

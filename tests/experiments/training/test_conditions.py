@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from emoser_lib.experiments.runs.parameters import parameters_of
 
 from emoser_lib.corpora import AlteredCorpus, Condition, alter, load_corpus
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import RobustnessSettings, folds, predict_by_folds
-from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.training import audio as audio_training
 from emoser_lib.experiments.training import conditions
 from emoser_lib.experiments.training.cells import Cell

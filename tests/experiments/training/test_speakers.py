@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from emoser_lib.experiments.runs.parameters import parameters_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.environment import ROOT
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import WhisperGemmaSettings, folds, score
-from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.training import audio as audio_training
 from emoser_lib.experiments.training import speakers
 from emoser_lib.experiments.training.folds import fewer_clips

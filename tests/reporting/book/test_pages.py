@@ -5,11 +5,11 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from emoser_lib.experiments.runs.records import CorpusUsed, Record, RunStatus, read_record, write_record
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.errors import DataError
-from emoser_lib.experiments.runs.records import CorpusUsed, Record, RunStatus, read_record, write_record
 from emoser_lib.reporting import listen, show
 from emoser_lib.reporting.book.pages import run_card, stage_book, status_page, with_run_card
 

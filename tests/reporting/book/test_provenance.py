@@ -6,10 +6,10 @@ from typing import Any
 
 import nbformat
 import pytest
+from emoser_lib.experiments.runs.records import Record, RunStatus
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from emoser_lib.errors import DataError
-from emoser_lib.experiments.runs.records import Record, RunStatus
 from emoser_lib.reporting.book.provenance import chapter_of, with_provenance
 from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.uses import Library

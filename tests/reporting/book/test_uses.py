@@ -4,11 +4,11 @@ import importlib
 from pathlib import Path
 
 import pytest
+from emoser_lib.experiments.runs.parameters import read_notebook
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emoser_lib.errors import DataError
-from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.reporting.book.provenance import chapter_of
 from emoser_lib.reporting.book.uses import Chapter, Defined, Library
 

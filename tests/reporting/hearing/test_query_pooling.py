@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from emoser_lib.experiments.runs.parameters import parameters_of
 
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import EmosllmSettings
-from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.training.audio import train_audio_cell
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.reporting import diagrams, figures

@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
+from emoser_lib.experiments.runs.records import Record, published_records
 
 from emoser_lib.cli import emoser
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.experiments.runs.records import Record, published_records
 from emoser_lib.reporting.ledger import verdicts as ledger
 from emoser_lib.reporting.ledger.checks import CHECKS
 from emoser_lib.reporting.ledger.claims import NEEDS, UNKNOWN, Claim, ClaimFinding, Verdict

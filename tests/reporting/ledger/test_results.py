@@ -3,8 +3,8 @@
 from typing import get_args
 
 import pytest
-
 from emoser_lib.experiments.runs.records import published_records
+
 from emoser_lib.reporting.ledger import results
 from emoser_lib.reporting.ledger.claims import Verdict
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry, ledger

@@ -4,12 +4,12 @@ import json
 
 import pandas as pd
 import pytest
+from emoser_lib.experiments.runs.records import Told
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from emoser_lib.corpora import LABELS, Corpus, load_corpus
 from emoser_lib.corpora.corpus import build_frame
-from emoser_lib.experiments.runs.records import Told
 from emoser_lib.reporting import introduce_llm, score_on
 from emoser_lib.reporting.reading import text_systems
 from emoser_lib.systems.prompts.text import prompt_named
