@@ -207,7 +207,7 @@ def _decoded(content: bytes) -> tuple[Sound, list[int], int, float]:
     options = {"format_whitelist": ",".join(CONTAINERS)}
     pieces: list[np.ndarray] = []
     broken: list[int] = []
-    with av.open(io.BytesIO(content), options=options) as container:
+    with av.open(io.BytesIO(content), "r", options=options) as container:
         stream = container.streams.audio[0]
         number = 0
         for number, packet in enumerate(container.demux(stream), start=1):

@@ -173,7 +173,7 @@ def _labels(corpus: Corpus) -> Iterator[Finding]:
         yield Finding(
             FindingKind.NO_LABELS, "", "no clip has a label: say which column has them (--column label=…), if one does"
         )
-    alike = defaultdict(list)
+    alike: dict[str, list[str]] = defaultdict(list)
     for label in [*dict.fromkeys(labels[labels != ""]), *LABELS]:
         if label not in alike[label.casefold()]:
             alike[label.casefold()].append(label)

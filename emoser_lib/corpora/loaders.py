@@ -170,7 +170,7 @@ def load_folder(
     if "id" not in known:
         known["id"] = known["audio"]
     if "audio" in known:
-        known["audio"] = _audio_paths(path.parent, known["audio"])
+        known["audio"] = pd.Series(_audio_paths(path.parent, known["audio"]), dtype=str)
     if "label" in known:
         known["label"] = _map_labels(known["label"], labels, path)
     for name in set(TIME_COLUMNS) & set(known):

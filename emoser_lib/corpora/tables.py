@@ -47,32 +47,30 @@ def read_table(
     separator = told[4] if len(told) == 5 and told.startswith("sep=") else max(",;\t", key=header.count)
     quoted = path.suffix.lower() != ".tsv" if quoted is None else quoted
     try:
-        # header=None: pandas would rename a column that is there twice, and take the first one for an index where
-        # rows have one cell more than the header.
-        rows = pd.read_csv(
-            StringIO(text),
-            sep=separator,
-            header=None,
-            dtype=str,
-            keep_default_na=False,
-            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        rows = list(
+            csv.reader(
+                StringIO(text, newline=""), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+            )
         )
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path} is empty: it needs a header line and one line a clip.") from None
-    except pd.errors.ParserError as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise DataError(f"{path} is not a well-formed table ({reason}): correct that line.") from None
+    except csv.Error as error:
+        raise DataError(f"{path} is not a well-formed table ({error}): look for a lone quotation mark.") from None
     _refuse_swallowed_rows(path, rows, separator)
-    lacking = rows.isna().any(axis=1)
-    rows = rows.fillna("")
-    kept = (rows.map(str.strip) != "").any(axis=1)
-    rows, lacking = rows[kept].reset_index(drop=True), lacking[kept].reset_index(drop=True)
-    names, table = rows.iloc[0].str.strip(), rows.iloc[1:].reset_index(drop=True)
+    filled = [(line, row) for line, row in enumerate(rows, start=1) if any(cell.strip() for cell in row)]
+    if not filled:
+        raise DataError(f"{path} is empty: it needs a header line and one line a clip.")
+    names, body = pd.Series(filled[0][1]).str.strip(), filled[1:]
+    if long := next((line for line, row in body if any(cell.strip() for cell in row[len(names) :])), None):
+        cells = len(rows[long - 1])
+        raise DataError(
+            f"{path} is not a well-formed table (expected {len(names)} cells in row {long}, saw {cells}): correct it."
+        )
+    width = len(names)
+    table = pd.DataFrame([[*row, *[""] * width][:width] for _, row in body], columns=range(width), dtype=str)
     twice = names[names.duplicated() & (names != "")]
     if len(twice):
         raise DataError(f"{path} has the column '{twice.iloc[0]}' more than once: rename or remove one.")
     table.columns = pd.Index(names)
-    table.attrs["short_rows"] = [int(row) for row in lacking.index[lacking] - 1]
+    table.attrs["short_rows"] = [number for number, (_, row) in enumerate(body) if len(row) < width]
     for column in need:
         if column not in table.columns:
             found = ", ".join(table.columns)
@@ -80,12 +78,12 @@ def read_table(
     return table
 
 
-def _refuse_swallowed_rows(path: Path, rows: pd.DataFrame, separator: str) -> None:
+def _refuse_swallowed_rows(path: Path, rows: list[list[str]], separator: str) -> None:
     """A lone quotation mark makes one cell of all rows up to the next one: such a cell holds lines like rows."""
-    like_a_row = max(1, rows.shape[1] - 1)
-    for number, row in enumerate(rows.itertuples(index=False), start=1):
+    like_a_row = max(1, len(rows[0]) - 1 if rows else 1)
+    for number, row in enumerate(rows, start=1):
         for cell in row:
-            lines = cell.splitlines() if isinstance(cell, str) else []
+            lines = cell.splitlines()
             inside = [line for line in lines[1:] if line.count(separator) >= like_a_row]
             if inside:
                 raise DataError(

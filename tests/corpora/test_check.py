@@ -95,8 +95,8 @@ def test_a_corpus_without_audio_or_text_is_one_finding_each_not_one_a_clip() -> 
     corpus = Corpus("own", build_frame({"id": ["a", "b", "c"]}))
     assert [(f.kind, f.clip) for f in check(corpus)] == [
         (FindingKind.NO_AUDIO, ""),
-        (FindingKind.NO_LABELS, ""),
         (FindingKind.NO_TRANSCRIPTIONS, ""),
+        (FindingKind.NO_LABELS, ""),
     ]
 
 

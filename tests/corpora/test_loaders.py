@@ -193,7 +193,7 @@ def test_own_folder_keeps_every_cell(
         ("id,transcription,label,label\na,x,joy,fear\n", "column 'label' more than once"),
         ("id,transcription,label, label\na,x,joy,fear\n", "column 'label' more than once"),
         ("audio,transcription\na\0.wav,x\n", "not a text file"),
-        ("id,transcription\na,x,y\n", "Expected 2 fields in line 2, saw 3"),
+        ("id,transcription\na,x,y\n", "expected 2 cells in row 2, saw 3"),
         ("id,transcription,start_ms,end_ms\na,x,0,inf\n", "'inf' is not a time"),
         ("id,transcription,start_ms,end_ms\na,x,0,1e300\n", "'1e300' is not a time"),
         ("id,transcription\n  ,x\n", "row 1 has no id"),
@@ -247,7 +247,7 @@ def test_a_lone_quotation_mark_swallows_no_clips(tmp_path: Path) -> None:
     rows = [f"{n};frase número {n};joy" for n in range(72)]
     rows[10], rows[40] = '10;"tengo miedo;fear', '40;dijo que no";anger'
     text = "\n".join(["id;transcription;label", *rows]) + "\n"
-    with pytest.raises(DataError, match=r"row 12: a cell holds 31 lines, 29 .* like rows .* lone quotation mark"):
+    with pytest.raises(DataError, match=r"row 12: a cell holds 31 lines, 29 like rows .* lone quotation mark"):
         own_table(tmp_path, text)
     read = own_table(tmp_path, text.replace(";", "\t"), "metadata.tsv")
     assert (len(read), read.frame["transcription"][10], read.frame["label"][40]) == (72, '"tengo miedo', "anger")
