@@ -23,8 +23,8 @@ from transformers.utils import logging
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints.folders import (
-    DEMO_LLM_FOLDER,
     BUNDLED,
+    DEMO_LLM_FOLDER,
     DOWNLOADED,
     find_checkpoint,
     local_checkpoint,
