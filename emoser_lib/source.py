@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emoser_lib.environment import ROOT
 
-PACKAGES = ("emoser_lib", "benchmarks")
+OWN_PACKAGES = ("emoser_lib", "benchmarks")
 """The project's: beside an installed library lie others."""
 
 
@@ -48,7 +48,7 @@ def file_of(module: str, root: Path = ROOT) -> Path | None:
     parts = module.split(".")
     path = root.joinpath(*parts)
     files = (path / "__init__.py", path.with_name(f"{path.name}.py"))
-    return next((file for file in files if parts[0] in PACKAGES and file.is_file()), None)
+    return next((file for file in files if parts[0] in OWN_PACKAGES and file.is_file()), None)
 
 
 def code_sha256(files: Iterable[Path], docstrings: bool = False) -> str:

@@ -34,6 +34,7 @@ class Corpus:
         labels: the ordered label set. Scores are always over all of it.
         held_out: id -> label of clips whose labels the frame hides.
         left_out: reason -> number of rows of the source that are not in the frame.
+        short_rows: ids of clips whose row of the source has fewer cells than its header.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> demo = load_corpus("demo")
@@ -48,6 +49,7 @@ class Corpus:
     labels: tuple[str, ...] = LABELS
     held_out: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    short_rows: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         _validate(self.name, self.frame, self.labels)

@@ -23,7 +23,7 @@ import nbformat
 import psutil
 from pydantic import ValidationError
 
-from emoser_lib.corpora import data_home
+from emoser_lib.corpora import cache_home, data_home
 from emoser_lib.environment import ROOT, commit, hardware, now, versions
 from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
 from emoser_lib.experiments.runs.parameters import read_notebook
@@ -32,6 +32,9 @@ from emoser_lib.experiments.runs.records import Record, RunStatus, Told, write_r
 from emoser_lib.files import locked, write_whole
 
 POLL_SECONDS = 0.2
+
+LONGEST_FOLDER = 60
+"""Bytes: a socket's path may have 107 (Linux) or 103 (macOS), and up to 40 come behind the folder."""
 
 
 class Stopped(EmoserError):
@@ -107,7 +110,7 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         shutil.rmtree(left_over)
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
-        tempfile.TemporaryDirectory(prefix="emoser-") as sockets,  # a socket's path may have 107 bytes, no more
+        tempfile.TemporaryDirectory(dir=_short_folder(), prefix="emoser-") as sockets,
     ):
         output = Path(partial) / planned.notebook.name
         job = {
@@ -130,9 +133,23 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         return Outcome(status, None if status is RunStatus.OK else error, seconds, peak, notebook, stopped)
 
 
+def _short_folder() -> str:
+    """Where the kernel's sockets stand: the path of a socket may have about a hundred bytes, no more."""
+    folders = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]
+    for folder in folders:
+        if folder and len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise DataError(
+        f"{folders[0]} has too long a path for the sockets of a kernel, and /tmp cannot be written to: set TMPDIR to a "
+        f"folder of at most {LONGEST_FOLDER} bytes."
+    )
+
+
 def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[RunStatus, float, bool]:
     """Run the executing process to its end; return how it ended, its peak memory in MB, whether a signal came."""
     environment = os.environ | {"EMOSER_DATA": str(data_home()), "PYTHONUNBUFFERED": "1"}
+    # numba would keep its cache beside librosa or in the home folder, which a compute node may only read.
+    environment.setdefault("NUMBA_CACHE_DIR", str(cache_home() / "numba"))
     process = subprocess.Popen(
         [sys.executable, "-m", "emoser_lib.experiments.runs.execute"],
         stdin=subprocess.PIPE,

@@ -170,6 +170,11 @@ def check_folder(folder: Path) -> Path:
         DataError: something is not there, is cut short, or is not safetensors.
     """
     get_it = "copy or download the whole checkpoint again"
+    if (folder / "adapter_config.json").is_file():
+        raise DataError(
+            f"checkpoint {folder} has an adapter beside its weights (adapter_config.json), which transformers would "
+            "apply without a word: move its files out, or merge it into the weights (peft's merge_and_unload)."
+        )
     needed: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken")
     if kind_of(folder) == "encoder":  # emotion2vec's configuration says all there is to say of its input
         needed = ("preprocessor_config.json",) if configuration_of(folder)["model_type"] != "emotion2vec" else ()
