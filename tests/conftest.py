@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,3 +72,20 @@ def encoder() -> "Encoder":
     from emoser_lib.systems.hearing.encoders.loading import load_encoder
 
     return load_encoder("emoser/demo-whisper")
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny random encoder by its kind: do not change it, copy it."""
+    import torch
+
+    from tests import tiny
+
+    @cache
+    def make(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp("encoders") / kind
+        torch.manual_seed(0)
+        tiny.ENCODERS[kind](folder)
+        return folder
+
+    return make

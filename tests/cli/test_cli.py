@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emoser_lib.corpora import LABELS, load_corpus
-from tests.systems.qwen_v1 import write_v1
+from tests import tiny
 
 
 def emoser(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -237,7 +237,7 @@ def test_a_checkpoint_is_converted_once(tmp_path: Path) -> None:
 
 
 def test_qwen_audio_is_converted_once(tmp_path: Path) -> None:
-    convert = ["qwen-audio", "convert", str(write_v1(tmp_path / "source")), str(tmp_path / "dest")]
+    convert = ["qwen-audio", "convert", str(tiny.write_v1(tmp_path / "source")), str(tmp_path / "dest")]
     weights = tmp_path / "source/model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])

@@ -112,7 +112,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import test_training as t
+import test_text as t
 from emoser_lib.systems.reading.llm import load_llm
 llm = load_llm("emoser/demo-gemma")
 slow = t.replace(t.QUICK, training=t.replace(t.QUICK.training, epochs=8))
