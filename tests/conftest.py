@@ -1,4 +1,4 @@
-"""A skip names its reason and, in CI, where the thing must be there, is a failure."""
+"""Tests see no settings of the user; a skip names its reason and, in CI, where it should have run, is a failure."""
 
 import json
 import os
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 """The repository."""
+
+SETTINGS = ("EMOSER_", "HF_", "HUGGING_FACE_", "TRANSFORMERS_")
+"""What the library and those it loads models with read from the environment."""
+
+OF_THE_MACHINE = ("EMOSER_DATA", "EMOSER_FIXTURES", "EMOSER_CACHE")
+"""Where things lie, not how things work."""
+
+# Before any test file is read: huggingface_hub looks once, when it is imported.
+for _name in [name for name in os.environ if name.startswith(SETTINGS) and name not in OF_THE_MACHINE]:
+    del os.environ[_name]
 
 CORPORA = "a user gets them with `emoser corpus fetch emospeech` and `emoser corpus fetch elicited_es`"
 
