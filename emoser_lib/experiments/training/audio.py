@@ -15,6 +15,7 @@ from emoser_lib.experiments.training.cells import Cell, kept_cell
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.systems import fitting
 from emoser_lib.systems.declared import AudioSystem
+from emoser_lib.systems.device import first_process
 from emoser_lib.systems.fitting import WEIGHTS, Trained, fit, load_trained, trained_parameters
 from emoser_lib.systems.hearing import audio_llm, bridges
 from emoser_lib.systems.hearing.assembly import assembled
@@ -74,7 +75,8 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
                 system.speech_weight,
             )
             trained = fit(task, system.training, folder / "training")
-            save_file(trained_parameters(model), folder / WEIGHTS)
+            if first_process():
+                save_file(trained_parameters(model), folder / WEIGHTS)
         return trained
 
     return kept_cell(identity, AUDIO_TRAINING_CODE, cut.validation, verbaliser.labels, run, home)

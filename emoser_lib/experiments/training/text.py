@@ -11,6 +11,7 @@ from emoser_lib.experiments.training.cells import Cell, kept_cell
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.systems import fitting
 from emoser_lib.systems.declared import TextSystem
+from emoser_lib.systems.device import first_process
 from emoser_lib.systems.fitting import Trained, fit
 from emoser_lib.systems.reading import label_logits, lora, packed_attention, packing, prefix_cache
 from emoser_lib.systems.reading.llm import LLM
@@ -54,7 +55,8 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
         with adapted(llm.model, system.lora, system.training.seed) as model:
             task = TextTask(model, examples, held_out, verbaliser.ids)
             trained = fit(task, system.training, folder / "training")
-            model.save_pretrained(str(folder / "adapter"))
+            if first_process():
+                model.save_pretrained(str(folder / "adapter"))
         return trained
 
     return kept_cell(identity, TRAINING_CODE, cut.validation, verbaliser.labels, run, home)
