@@ -14,7 +14,7 @@ import pytest
 ORDER = {
     "": ("doctor", "errors", "values", "files", "environment", "corpora", "systems", "experiments", "reporting", "cli"),
     "systems": (
-        "prompts", "arms", "classical", "declared", "code_identity", "device", "fitting",
+        "prompts", "arms", "classical", "declared", "code_identity", "finite", "device", "fitting",
         "checkpoints", "reading", "hearing", "qwen_audio",
     ),
     "experiments": ("judging", "training", "settings", "runs", "planning"),

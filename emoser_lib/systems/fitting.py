@@ -55,6 +55,10 @@ class Task(Protocol):
     """How many there are to learn from."""
 
     @property
+    def ids(self) -> Sequence[str]:
+        """What errors call the clips; empty: by their numbers."""
+
+    @property
     def outer(self) -> Sequence[nn.Parameter]:
         """What `Training.outer_rate` is for; may be empty."""
 
@@ -116,7 +120,8 @@ class TaskTrainer(Trainer):
     def _collate(self, clips: Sequence[int]) -> dict[str, Any]:
         """This process's part; where the last batch has none for it, a clip that does not count."""
         part = clips[self.args.process_index :: self.args.world_size]
-        return {"batch": self.task.batch(part or clips[:1]), "counts": bool(part)}
+        taken = part or clips[:1]
+        return {"batch": self.task.batch(taken), "clips": list(taken), "counts": bool(part)}
 
     def get_train_dataloader(self) -> DataLoader:
         """The same batches in every process."""
@@ -154,7 +159,18 @@ class TaskTrainer(Trainer):
         batch = inputs["batch"]
         items = self.task.items(batch) if num_items_in_batch is None else float(num_items_in_batch)
         loss = self.task.loss(batch, items) * inputs["counts"]
+        if not torch.isfinite(loss):
+            raise DataError(self._not_finite(inputs["clips"], loss.item()))
         return (loss, None) if return_outputs else loss
+
+    @torch.no_grad()
+    def _not_finite(self, clips: Sequence[int], loss: float) -> str:
+        """Which of the clips it is, by itself, or all of them."""
+        alone = [self.task.loss(self.task.batch([clip]).to(self.args.device), 1.0) for clip in clips]
+        found = [clip for clip, own in zip(clips, alone, strict=True) if not torch.isfinite(own)] or clips
+        names = ", ".join(self.task.ids[clip] if self.task.ids else f"number {clip + 1}" for clip in found)
+        way = "use a smaller learning_rate" if self.state.global_step else "use dtype float32 or another checkpoint"
+        return f"the loss of clip {names} is {loss} at step {self.state.global_step + 1}: {way}."
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -236,9 +252,9 @@ class _Score(TrainerCallback):
         np.save(self.folder / f"scores-{state.global_step // steps}.npy", scores.float().cpu().numpy())
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
-        loss = given["logs"].get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise DataError(f"the loss is {loss} at step {state.global_step}: use a smaller learning_rate.")
+        norm = given["logs"].get("grad_norm", 0.0)
+        if not math.isfinite(norm):
+            raise DataError(f"the gradient's norm is {norm} at step {state.global_step}: use a smaller learning_rate.")
 
 
 def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> Trained:
@@ -257,7 +273,8 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
         save_steps: steps between two checkpoints (our choice).
 
     Raises:
-        UsageError: the batch cannot be shared by the processes, or the model is on several devices.
+        UsageError: the batch cannot be shared by the processes, the model is on several devices, or what is trained of
+            it is not float32.
         DataError: the loss is not finite.
     """
     if training.batch_size % processes():
@@ -265,6 +282,9 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     devices = sorted({str(parameter.device) for parameter in task.model.parameters()})
     if len(devices) > 1:
         raise UsageError(f"the model's parts are on {' and '.join(devices)}: load all of them on one device.")
+    named = task.model.named_parameters()
+    if half := [name for name, p in named if p.requires_grad and p.dtype != torch.float32]:
+        raise UsageError(f"{half[0]} is trained in 16 bits, where small updates vanish: make it float32.")
     folder.mkdir(parents=True, exist_ok=True)
     updates = math.ceil(math.ceil(task.clips / training.batch_size) / training.accumulation)
     arguments = _arguments(training, folder, save_steps, log_steps=max(1, updates // 20), on=devices[0])

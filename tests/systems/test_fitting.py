@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from emoser_lib.errors import UsageError
-from emoser_lib.systems.declared import Linear, Training
+from emoser_lib.errors import DataError, UsageError
+from emoser_lib.systems.declared import Linear, Lora, Training
 from emoser_lib.systems.fitting import TaskTrainer, _arguments, fit, trained_parameters
+from emoser_lib.systems.hearing.assembly import add_encoder_lora
+from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.reading.lora import adapted
 from tests.systems.audio_tasks import heard, task, tiny
 
 TOY = Training(epochs=2, batch_size=4, learning_rate=1e-2)
@@ -97,3 +101,48 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="batch_size is 4 for 3 processes: take a multiple of them"):
         fit(task(tiny("gemma"), Linear(), heard()), TOY, tmp_path)
+
+
+def test_what_is_trained_is_float32_beside_half_precision(encoder: Encoder, tmp_path: Path) -> None:
+    with adapted(tiny("llama").bfloat16(), Lora(2, 4, "q,v", 0.0)) as llm:
+        made = task(llm, Linear(), heard())
+        assert {p.dtype for p in trained_parameters(made.model).values()} == {torch.float32}
+        fit(made, TOY, tmp_path)
+    ears = add_encoder_lora(encoder.bfloat16(), Lora(2, 4))
+    assert {p.dtype for p in trained_parameters(ears).values()} == {torch.float32}
+    assert ears([np.ones(1_600, np.float32)]).values.dtype == torch.bfloat16
+
+
+def test_training_in_16_bits_is_refused(tmp_path: Path) -> None:
+    made = task(tiny("gemma"), Linear(), heard())
+    made.model.joined.bfloat16()
+    with pytest.raises(UsageError, match=r"joined\S+ is trained in 16 bits, where small updates vanish: make"):
+        fit(made, TOY, tmp_path)
+
+
+def test_a_loss_that_is_no_number_names_its_clip(tmp_path: Path) -> None:
+    made = task(tiny("gemma"), Linear(), heard())
+    made.features.frames["2"][0, 0, 0] = float("nan")
+    with pytest.raises(DataError, match=r"^the loss of clip 2 is nan at step 1: use dtype float32 or another"):
+        fit(made, TOY, tmp_path)
+
+
+def test_scores_that_are_no_numbers_name_their_clip() -> None:
+    made = task(tiny("gemma"), Linear(), heard())
+    made.features.frames["3"][0, 0, 0] = float("inf")
+    with pytest.raises(DataError, match=r"^the scores of clip 3 are not finite: use dtype float32"):
+        made.scores()
+
+
+def test_a_label_that_is_out_of_the_question_has_a_score_all_the_same() -> None:
+    """Over a hundred nats behind: as a probability it is 0, and the log of that is no number."""
+    held_out = replace(heard(4), clips=[0, 1, 0, 1])  # two windows each
+    made = task(tiny("llama"), Linear(), heard(), held_out)
+    with torch.no_grad():
+        made.model.llm.lm_head.weight.mul_(2_000)
+    entries = made.scores_of(range(4)).double()
+    assert entries.min() < -150
+    scores = made.scores()
+    assert torch.isfinite(scores).all()
+    expected = entries.view(2, 2, 3).logsumexp(dim=0) - np.log(2)
+    torch.testing.assert_close(scores.double(), expected, atol=1e-4, rtol=1e-6)

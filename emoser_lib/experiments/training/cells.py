@@ -21,6 +21,7 @@ from emoser_lib.errors import DataError
 from emoser_lib.files import locked, write_whole
 from emoser_lib.systems.code_identity import without_comments
 from emoser_lib.systems.device import agreed, first_process
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.fitting import Trained
 from emoser_lib.values import Immutable
 
@@ -87,7 +88,7 @@ def kept_cell(
         home: default ``runs`` in the cache folder (`cache_home`).
 
     Raises:
-        DataError: ``cell.json`` is damaged; or what ``run`` raises.
+        DataError: ``cell.json`` is damaged, or a score is not finite; or what ``run`` raises.
     """
     folder = run_folder(identity, code, home)
     with locked(folder / ".lock") if first_process() else nullcontext():
@@ -95,6 +96,8 @@ def kept_cell(
             return _read(folder / "cell.json")
         started = time.monotonic()
         trained = run(folder)
+        for scores in trained.scores:
+            check_finite(torch.from_numpy(scores), ids)
         cell = Cell(
             key=folder.name,
             ids=tuple(ids),

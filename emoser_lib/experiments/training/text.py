@@ -53,7 +53,7 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
 
     def run(folder: Path) -> Trained:
         with adapted(llm.model, system.lora, system.training.seed) as model:
-            task = TextTask(model, examples, held_out, verbaliser.ids)
+            task = TextTask(model, examples, held_out, verbaliser.ids, [*cut.train, *cut.validation])
             trained = fit(task, system.training, folder / "training")
             if first_process():
                 model.save_pretrained(str(folder / "adapter"))
@@ -73,7 +73,9 @@ def train_grid(
 def untrained(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold) -> pd.Series:
     """What the same system says of the cut's validation part before any training: its most probable label word."""
     _, held_out, verbaliser = text_examples(llm, system, corpus, cut.train, cut.validation)
-    scores = PrefixCache(llm.model, held_out.prefix).log_probabilities(held_out.rests, verbaliser.ids)
+    scores = PrefixCache(llm.model, held_out.prefix).log_probabilities(
+        held_out.rests, verbaliser.ids, clips=cut.validation
+    )
     best = scores.argmax(dim=1).tolist()
     index = pd.Index(cut.validation, name="id")
     return pd.Series([verbaliser.labels[label] for label in best], index, name="predicted")

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints.folders import configuration_of, weights_files
+from emoser_lib.systems.checkpoints.loading import check_weights
 
 MOST_LAYERS, MOST = 64, 65_536
 """Convolutions, and each of their numbers: far more than any checkpoint has."""
@@ -40,7 +41,9 @@ def load_emotion2vec(folder: Path, device: torch.device, dtype: torch.dtype) -> 
     model = build_emotion2vec(configuration_of(folder).get("model_conf"), where)
     tensors = {name: tensor for path in weights_files(folder) for name, tensor in load_file(path).items()}
     fill(model, tensors, folder)
-    return model.to(device, dtype).eval()
+    model = model.to(device, dtype).eval()
+    check_weights(model, folder)
+    return model
 
 
 def build_emotion2vec(model_conf: object, where: Path) -> Any:

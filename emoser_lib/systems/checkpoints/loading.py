@@ -54,7 +54,22 @@ def load_weights(auto: Any, folder: Path, device: torch.device, dtype: torch.dty
             f"checkpoint {folder} lacks {len(lacking)} of the model's tensors, such as {lacking[0]}: "
             "download the whole of it again."
         )
+    check_weights(model, folder)
     return model.to(device).eval()
+
+
+def check_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Refuse a model with weights that are no numbers: all it says would be one label.
+
+    Raises:
+        DataError: a tensor has NaN or infinities.
+    """
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise DataError(
+                f"checkpoint {folder} has weights in {name} that are not finite: download or convert it again, or use "
+                "dtype float32."
+            )
 
 
 @contextmanager

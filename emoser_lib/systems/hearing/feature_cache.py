@@ -27,6 +27,7 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.files import locked, write_whole
 from emoser_lib.systems.code_identity import without_comments
 from emoser_lib.systems.declared import Layer
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.hearing.cache_contents import features_home, lock_of
 from emoser_lib.systems.hearing.encoders import encoder as encoders
 from emoser_lib.systems.hearing.encoders.encoder import Encoder, Frames
@@ -169,8 +170,8 @@ class FeatureCache:
                 frames = (
                     self.encoder.encode([waiting[clip] for clip in missing.values()], self.layer) if missing else []
                 )
-                for digest, values in zip(missing, frames, strict=True):
-                    self._write(digest, values)
+                for (digest, clip), values in zip(missing.items(), frames, strict=True):
+                    self._write(digest, check_finite(values[None], [clip], "frames")[0])
                 shapes |= {clip: _shape(self._path(audio[clip])) for clip in batch}
         waiting.clear()
 

@@ -21,6 +21,7 @@ from emoser_lib.corpora import absolute
 from emoser_lib.errors import UsageError
 from emoser_lib.systems.checkpoints.folders import note_of, weights_sha256
 from emoser_lib.systems.checkpoints.loading import load_weights, placement
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.hearing.encoders.encoder import configuration_sha256
 from emoser_lib.systems.prompts.words import NOUNS
 from emoser_lib.systems.qwen_audio.chat import prompt_ids
@@ -164,7 +165,8 @@ class QwenAudio:
         embeddings: Tensor = self.language.get_input_embeddings()(batch.input_ids)
         embeddings[:, : ids.shape[1]] = self.embeddings(waveforms, ids)
         logits = label_logits(self.language, batch, embeddings=embeddings)
-        return dict(zip(verbaliser.labels, target_log_probabilities(logits, batch.labels).tolist(), strict=True))
+        scores = check_finite(target_log_probabilities(logits, batch.labels)[None], ["1"])[0]
+        return dict(zip(verbaliser.labels, scores.tolist(), strict=True))
 
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         if self.tokenizer is None:
