@@ -1,5 +1,6 @@
 """`emoser run`: execute notebooks and record what came of it."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,10 @@ def run_notebook(
 ) -> int:
     """Execute a notebook and write its record."""
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "torchrun starts a run several times, each with a record: start `emoser run` once, or a script that trains."
+        )
     records = []
     for planned in planned_runs(notebook, profile, only, parameter, own_folder(**own)):
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)

@@ -73,7 +73,11 @@ class Decoding:
 
 
 def label_scores(
-    model: "CausalLM", prompts: "PromptBatch", verbaliser: "Verbaliser", batch_size: int = 16
+    model: "CausalLM",
+    prompts: "PromptBatch",
+    verbaliser: "Verbaliser",
+    batch_size: int = 16,
+    clips: Sequence[str] = (),
 ) -> FloatArray:
     """How likely the model finds each label's word as the answer.
 
@@ -85,12 +89,16 @@ def label_scores(
         prompts: of the model's tokenizer.
         verbaliser: the labels' words, of the same tokenizer.
         batch_size: clips run at once (our choice); the scores do not depend on it.
+        clips: their ids, for errors.
 
     Returns:
         Log-probability of each label's whole word [clips, labels].
+
+    Raises:
+        DataError: the model's numbers overflow.
     """
     cache = PrefixCache(model, prompts.prefix)
-    return cache.log_probabilities(prompts.rests, verbaliser.ids, batch_size).cpu().double().numpy()
+    return cache.log_probabilities(prompts.rests, verbaliser.ids, batch_size, clips).cpu().double().numpy()
 
 
 def posterior(scores: npt.ArrayLike) -> FloatArray:
