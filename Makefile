@@ -1,7 +1,8 @@
 # Everything starts here: each target sets up what it needs, in .venv, and does nothing twice.
 #   make book            make test            make help
 
-PYTHON ?= python3
+# The Python to make .venv with. Empty: the one it has, at first python3.
+PYTHON ?=
 # The build of torch: cpu or cuda. Empty: the one that is installed, at first cpu.
 TORCH ?=
 # For make records: which runs (notebooks/profiles/).
@@ -27,7 +28,7 @@ help: ## list the targets (this)
 	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
-	@scripts/set_up.sh $(PYTHON) $(TORCH)
+	@scripts/set_up.sh "$(PYTHON)" $(TORCH)
 
 book: setup ## run the notebooks and build the book: book/_build/html/index.html
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress -- book
@@ -37,7 +38,7 @@ records: setup ## run a profile on real data and keep its records in book/record
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
 
 bench: setup ## training steps beside Trainer, TRL and ms-swift, 35 quiet minutes on two cores (ARGS=--quick: does it run?)
-	@benchmarks/set_up.sh $(PYTHON)
+	@benchmarks/set_up.sh $(or $(PYTHON),$(BIN)/python)
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 bench-hearing: setup ## projector training beside the released way, an hour on two quiet cores (ARGS=--quick: does it run?)
@@ -70,7 +71,7 @@ lab: setup ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks $(ARGS)
 
 doctor: ## say what this machine has and lacks, with the way to get it (works before set-up too)
-	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m emoser_lib.doctor $(ARGS)
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON) python3) -m emoser_lib.doctor $(ARGS)
 
 browser: setup ## install Chromium for the browser tests, if absent and root
 	@scripts/install_browser.sh $(BIN)/python

@@ -62,7 +62,7 @@ def diagnose() -> list[Need]:
 
 
 def render(needs: Iterable[Need]) -> str:
-    """One line a need: ok or missing, what was found and, where it is missing, the way to get it.
+    """Write one line per need: ok or missing, what was found and, where it is missing, the way to get it.
 
     >>> print(render([Need("espeak-ng", False, "not on PATH", "a new corpus", "`apt-get install espeak-ng`", True)]))
     missing  espeak-ng: not on PATH; only for a new corpus; to get it: `apt-get install espeak-ng`
@@ -81,7 +81,7 @@ def _status(need: Need) -> str:
 
 
 def find_browser() -> Path | None:
-    """The Chromium (or Chrome) that the browser tests drive, if there is one."""
+    """Find the Chromium (or Chrome) that the browser tests drive, if there is one."""
     named = (shutil.which(name) for name in BROWSERS)
     return next((Path(path) for path in (*named, *MAC_BROWSERS) if path and Path(path).exists()), None)
 

@@ -3,12 +3,16 @@
 import os
 import platform
 import subprocess
+import sys
+import tomllib
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from emoser_lib import __version__
 
 PACKAGES = (
     "numpy",
@@ -29,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def now() -> str:
-    """UTC date and time, to the second.
+    """Return the UTC date and time, to the second.
 
     >>> now().endswith("Z")
     True
@@ -38,12 +42,12 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that compute."""
+    """Return the versions of Python and of the packages that compute."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores and memory of this machine."""
+    """Describe processor, cores and memory of this machine."""
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
@@ -52,18 +56,51 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
-    """The checkout's commit, with ``-dirty`` where tracked files differ; ``None`` outside git."""
+def computing() -> dict[str, Any]:
+    """Return what this process has computed with so far.
+
+    Returns:
+        ``accelerator``, ``accelerator_memory_mb``: name of the GPU and the most memory that tensors took of it; both
+        ``None`` where it used none of CUDA's or ROCm's (Apple's keeps no peak). ``processes``: how many compute
+        together, as torchrun and accelerate say it.
+
+    >>> computing()["processes"]
+    1
+    """
+    torch = sys.modules.get("torch")  # what has not been imported has used none, and importing it takes seconds
+    peaks = [(0, 0)]
+    if torch and torch.cuda.is_initialized():
+        peaks += [(torch.cuda.max_memory_allocated(index), index) for index in range(torch.cuda.device_count())]
+    peak, index = max(peaks)
+    return {
+        "accelerator": torch.cuda.get_device_name(index) if torch and peak else None,
+        "accelerator_memory_mb": round(peak / 2**20) if peak else None,
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
+    }
+
+
+def commit(root: Path = ROOT) -> str:
+    """Return the commit of this project's checkout, ``-dirty`` where tracked files differ; else the package's version.
+
+    Args:
+        root: the folder that the library lies in. Where the library is installed, a git repository around it is
+            another project's.
+    """
     try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip() or None
+        ours = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"] == "emoser"
+        if ours and Path(_git(root, "rev-parse", "--show-toplevel")).samefile(root):
+            return _git(root, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    except (OSError, ValueError, KeyError, subprocess.CalledProcessError):
+        pass  # no pyproject.toml or another project's, no git, or no commit yet
+    return f"emoser {__version__}"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    # Inside a git hook these name the repository of the hook.
+    others = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+    environment = {name: value for name, value in os.environ.items() if name not in others}
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
 
 
 def _cpu_name() -> str:

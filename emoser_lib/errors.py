@@ -2,7 +2,7 @@
 
 
 class EmoserError(Exception):
-    """Base of the errors that are shown as one sentence, never as a traceback.
+    """Base class of the errors that are shown as one sentence, never as a traceback.
 
     ``exit_code`` is what the ``emoser`` command ends with.
     """
@@ -11,13 +11,13 @@ class EmoserError(Exception):
 
 
 class UsageError(EmoserError, ValueError):
-    """An argument, a name or a parameter is wrong (exit code 2)."""
+    """Error in an argument, a name or a parameter (exit code 2)."""
 
     exit_code = 2
 
 
 class DataError(EmoserError):
-    """The content of a file or folder is wrong or not there (exit code 1)."""
+    """Error in the content of a file or folder, or a file that is missing (exit code 1)."""
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

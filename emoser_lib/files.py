@@ -1,5 +1,6 @@
 """Write files whole or not at all, and let one process at a time do what two must not do at once."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+
+from emoser_lib.errors import DataError
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -45,6 +48,9 @@ def locked(path: Path, busy: Exception | None = None, seconds: float = 0) -> Ite
         busy: raised where another process still holds it after ``seconds``; ``None``: wait for as long as it takes.
         seconds: to wait.
 
+    Raises:
+        DataError: the file system has no locks.
+
     >>> import tempfile
     >>> lock = Path(tempfile.mkdtemp()) / ".lock"
     >>> with locked(lock), locked(lock, busy=RuntimeError("somebody works here")):
@@ -53,11 +59,19 @@ def locked(path: Path, busy: Exception | None = None, seconds: float = 0) -> Ite
     RuntimeError: somebody works here
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path, timeout=-1 if busy is None else seconds)
+    # Without locks of the system filelock would put a file there, which outlives a process that is killed.
+    lock = filelock.FileLock(path, timeout=-1 if busy is None else seconds, fallback_to_soft=False)
     try:
         lock.acquire()
     except filelock.Timeout:
         raise busy or AssertionError from None
+    except (NotImplementedError, OSError) as error:
+        if getattr(error, "errno", errno.ENOSYS) not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        raise DataError(
+            f"{path.parent} is on a file system without locks (Lustre without -o flock, NFS without lockd), where two "
+            "processes would disturb each other: name a folder on another one (--runs, EMOSER_CACHE, EMOSER_DATA)."
+        ) from None
     try:
         yield
     finally:

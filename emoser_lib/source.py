@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emoser_lib.environment import ROOT
 
-PACKAGES = ("emoser_lib", "benchmarks")
+OWN_PACKAGES = ("emoser_lib", "benchmarks")
 """The project's: beside an installed library lie others."""
 
 
@@ -44,7 +44,7 @@ def file_of(module: str, root: Path = ROOT) -> Path | None:
     parts = module.split(".")
     path = root.joinpath(*parts)
     files = (path / "__init__.py", path.with_name(f"{path.name}.py"))
-    return next((file for file in files if parts[0] in PACKAGES and file.is_file()), None)
+    return next((file for file in files if parts[0] in OWN_PACKAGES and file.is_file()), None)
 
 
 def code_sha256(files: Iterable[Path], docstrings: bool = False) -> str:
@@ -81,9 +81,14 @@ def _tree(text: str) -> str:
 
 @cache
 def _imports(text: str) -> list[tuple[str, str, str]]:
-    """Module, name in it and what it is called here, of each import; no name for ``import module``."""
-    found = []
-    for node in ast.walk(ast.parse(text)):
+    """Module, name in it and what it is called here, of each import that is run; no name for ``import module``."""
+    found: list[tuple[str, str, str]] = []
+    waiting: list[ast.AST] = [ast.parse(text)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             found += [(alias.name, "", "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Immutable(BaseModel):
-    """A value that does not change, of known fields.
+    """An immutable value: a pydantic model that refuses changes and unknown fields.
 
     >>> class Point(Immutable):
     ...     x: int

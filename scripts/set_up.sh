@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # set_up.sh PYTHON [cpu|cuda]   Make .venv hold what pyproject.toml and constraints.txt say; do nothing if it does.
+# PYTHON empty: the environment's own, for a new one python3. Another Python than the environment's makes it anew.
 # Without a build of torch named, the one that is installed stays; a new environment gets cpu.
 set -euo pipefail
-python=$1 venv=.venv
+named=$1 venv=.venv anew=
 version=$(sed -n 's/^torch==//p' constraints.txt)
 installed=$(cat $venv/torch.done 2>/dev/null || true)
 build=${2:-${installed%% *}}
@@ -14,6 +15,8 @@ packages=$(cat pyproject.toml constraints.txt | cksum)
 same() { [ "$(cat "$venv/$1" 2>/dev/null)" = "$2" ]; }
 # A virtual environment holds its own path: it does not survive a move of the folder.
 in_place() { [ -x $venv/bin/python ] && grep -qF "$(pwd -P)/$venv" $venv/pyvenv.cfg; }
+# "3.12" of a Python that will do; empty of any other.
+release() { "$1" -c 'import sys; sys.version_info < (3, 11) or print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 pip() { $venv/bin/python -m pip --disable-pip-version-check install -qq "$@"; }
 
 # A plain `torch` is the CUDA build on Linux (several GB), the CPU build on a Mac. The CPU build for Linux is named
@@ -31,18 +34,25 @@ install_torch() {
   esac
 }
 
-[ ! -e $venv/unfinished ] && same torch.done "$torch" && same packages.done "$packages" && in_place && exit 0
+python=${named:-$(in_place && $venv/bin/python -c 'import sys; print(sys._base_executable)' || echo python3)}
+asked=$(release "$python")
+[ -n "$asked" ] ||
+  { echo "$python is not a Python 3.11 or newer: name one, for example with \`make setup PYTHON=python3.12\`." >&2; exit 1; }
+if [ -e $venv/unfinished ] || ! in_place; then
+  anew=yes # an installation that was cut short may have left half a package; pip has kept the downloads
+elif [ "$(release $venv/bin/python)" != "$asked" ]; then
+  echo "$venv has another Python than $asked: making it anew."
+  anew=yes
+fi
+[ -z "$anew" ] && same torch.done "$torch" && same packages.done "$packages" && exit 0
 
 case "$build/$(uname -s)" in
   cpu/* | cuda/Linux) ;;
   cuda/*) echo "TORCH=cuda: there is a CUDA build for Linux only; leave TORCH out." >&2; exit 2 ;;
   *) echo "TORCH=$build: it must be cpu or cuda." >&2; exit 2 ;;
 esac
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-  { echo "$python is not a Python 3.11 or newer: name one, for example with \`make setup PYTHON=python3.12\`." >&2; exit 1; }
 
-# An installation that was cut short may have left half a package. Begin again; pip has kept the downloads.
-if [ -e $venv/unfinished ] || ! in_place || ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
+if [ -n "$anew" ] || ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
   "$python" -m venv --clear $venv
 fi
 touch $venv/unfinished

@@ -1,6 +1,7 @@
 """pyproject.toml, constraints.txt and environment.yml say the same; the Makefile keeps its word."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -172,6 +173,44 @@ def test_an_old_python_is_named(clone: Path) -> None:
     assert done.returncode != 0
     assert "is not a Python 3.11 or newer" in done.stderr
     assert not (clone / ".venv").exists()
+
+
+@pytest.fixture
+def complete(clone: Path) -> Path:
+    """The same with an environment that has all, as set-up writes it down."""
+    subprocess.run([sys.executable, "-m", "venv", clone / ".venv"], check=True)
+    version = re.search(r"^torch==(.+)$", (clone / "constraints.txt").read_text(), re.MULTILINE)[1]
+    (clone / ".venv/torch.done").write_text(f"cpu {version}\n")
+    counted = subprocess.run("cat pyproject.toml constraints.txt | cksum > .venv/packages.done", shell=True, cwd=clone)
+    assert counted.returncode == 0
+    return clone
+
+
+def python(folder: Path, release: str) -> Path:
+    """A program that says it is this Python, and makes no environment."""
+    fake = folder / f"python{release}"
+    fake.write_text(f"#!/bin/sh\ncase $1 in -c) echo {release} ;; *) echo asked: $* >&2; exit 7 ;; esac\n")
+    fake.chmod(0o755)
+    return fake
+
+
+def test_a_complete_environment_stays_whatever_python3_is(complete: Path) -> None:
+    own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python(complete, "3.99").rename(complete / "python3")
+    path = f"PATH={complete}:{os.environ['PATH']}"
+    for arguments in ([], [f"PYTHON={Path(sys.base_prefix) / 'bin' / own}"], [path]):
+        done = make(complete, "setup", *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), arguments
+
+
+def test_another_python_makes_the_environment_anew_and_one_that_is_not_there_is_named(complete: Path) -> None:
+    done = make(complete, "setup", "PYTHON=python9.99")
+    assert done.returncode != 0
+    assert "python9.99 is not a Python 3.11 or newer" in done.stderr
+    assert (complete / ".venv/packages.done").exists()
+    done = make(complete, "setup", f"PYTHON={python(complete, '3.99')}")
+    assert ".venv has another Python than 3.99: making it anew." in done.stdout
+    assert "asked: -m venv --clear .venv" in done.stderr
 
 
 def test_an_unknown_build_of_torch_is_named(clone: Path) -> None:

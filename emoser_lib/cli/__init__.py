@@ -38,11 +38,11 @@ class Commands(click.Group):
     """A group whose commands are imported when they are called: some need torch, which takes seconds to import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """See click."""
+        """List the commands' names."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """See click."""
+        """Import and return a command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
@@ -50,7 +50,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See click."""
+        """Write the commands' one-line descriptions, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, says) for name, (_, says) in sorted(COMMANDS.items())])
 

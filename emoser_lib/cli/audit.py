@@ -11,7 +11,7 @@ from emoser_lib.reporting.audit.leakage import leakage as measure
 
 @click.group()
 def audit() -> None:
-    """What is to be known about a corpus before scores on it are believed."""
+    """Measure what is to be known about a corpus before scores on it are believed."""
 
 
 @audit.command("leakage")
@@ -19,7 +19,7 @@ def audit() -> None:
 @own_folder_options
 @json_option
 def leakage(name: str, as_json: bool, **own: Any) -> None:
-    """What videos give away: clips that share one with training clips, and a rule that knows nothing else.
+    """Measure what videos give away: clips that share one with training clips, and a rule that knows nothing else.
 
     The rule: the most frequent training label of the clip's video, or of all training clips if it has none there.
     """

@@ -13,7 +13,7 @@ from emoser_lib.systems.hearing.cache_contents import cached_encoders, features_
 @click.group(invoke_without_command=True)
 @click.pass_context
 def cache(context: click.Context) -> None:
-    """Frames of audio encoders, kept so that each clip is encoded once: list them (this) or delete them."""
+    """List or delete the frames of audio encoders, which are kept so that each clip is encoded once."""
     if context.invoked_subcommand is None:
         context.invoke(cache_size)
 

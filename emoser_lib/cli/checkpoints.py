@@ -12,7 +12,7 @@ from emoser_lib.systems.qwen_audio import convert_qwen_audio
 
 @click.group()
 def checkpoint() -> None:
-    """Checkpoints of language models and audio encoders."""
+    """Convert checkpoints of audio encoders."""
 
 
 @checkpoint.command("convert")
@@ -37,7 +37,7 @@ def checkpoint_convert(source: Path, dest: Path, name: str | None, sha256: str |
 
 @click.group("qwen-audio")
 def qwen_audio() -> None:
-    """Qwen-Audio-Chat, without remote code."""
+    """Convert Qwen-Audio-Chat, without remote code."""
 
 
 @qwen_audio.command("convert")

@@ -14,7 +14,7 @@ from emoser_lib.reporting.ledger.verdicts import ledger as entries
 @click.option("--verdict", help="Only claims with this verdict, such as differs.")
 @json_option
 def ledger(verdict: str | None, as_json: bool) -> None:
-    """Every claim of the papers, what was measured, the verdict and its reason.
+    """Show every claim of the papers, what was measured, the verdict and its reason.
 
     It looks at committed records only. What needs the paper's GPU names the one command that would answer it.
     """

@@ -31,26 +31,36 @@ def _pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
     return pairs
 
 
-def own_folder(root: str | None, table: str | None, column: Sequence[str], label: Sequence[str]) -> dict[str, Any]:
-    """What `own_folder_options` say, as options of `load_corpus`.
+def own_folder(
+    root: str | None, table: str | None, column: Sequence[str], label: Sequence[str], quoted: bool | None
+) -> dict[str, Any]:
+    """Turn what `own_folder_options` say into options of `load_corpus`.
 
     Raises:
         UsageError: something is not of the form name=value, is there twice, or lacks its folder.
     """
-    if root is None and (table or column or label):
-        raise UsageError("--table, --column and --label belong to a folder of your own: name it with --root DIR.")
+    if root is None and (table or column or label or quoted is not None):
+        raise UsageError(
+            "--table, --column, --label and --quoted belong to a folder of your own: name it with --root DIR."
+        )
     options: dict[str, Any] = {
         "root": root,
         "table": table,
         "columns": _pairs(column, "--column", "audio=file"),
         "labels": _pairs(label, "--label", "Ira=anger"),
     }
-    return {name: value for name, value in options.items() if value}
+    given = {name: value for name, value in options.items() if value}
+    return given if quoted is None else {**given, "quoted": quoted}
 
 
 def own_folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that describe a user's own recordings (corpus 'folder')."""
+    """Add the options that describe a user's own recordings (corpus 'folder')."""
     for option in (
+        click.option(
+            "--quoted/--not-quoted",
+            default=None,
+            help="Quotation marks in it hold cells together (CSV: yes, .tsv: no).",
+        ),
         click.option("--label", multiple=True, metavar="THEIRS=OURS", help="Ira=anger; repeat it."),
         click.option("--column", multiple=True, metavar="OURS=THEIRS", help="audio=file; repeat it."),
         click.option("--table", help="Its table, relative to --root (default metadata.csv)."),

@@ -18,7 +18,7 @@ from emoser_lib.experiments.runs.runner import find_notebook, run
 def planned_runs(
     notebook: str, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], folder: dict[str, Any]
 ) -> list[PlannedRun]:
-    """The runs of a notebook as the options ask for them, checked."""
+    """Plan the runs of a notebook as the options ask for them, checked."""
 
     path = find_notebook(notebook)
     known = parameters_of(path)
@@ -29,7 +29,7 @@ def planned_runs(
 
 
 def all_chapters() -> list[str]:
-    """All notebooks of the folder that `find_notebook` looks in."""
+    """List all notebooks of the folder that `find_notebook` looks in."""
 
     folders = (Path("notebooks"), ROOT / "notebooks")
     found = next((sorted(folder.glob("[0-9]*.ipynb")) for folder in folders if folder.is_dir()), [])

@@ -12,7 +12,7 @@ from emoser_lib.experiments import merge_submissions, read_submission, score_sub
 
 @click.group()
 def submission() -> None:
-    """Results files of the challenge (id,task_1,task_2); `emoser score` scores them."""
+    """Merge results files of the challenge (id,task_1,task_2); `emoser score` scores them."""
 
 
 @submission.command("merge")

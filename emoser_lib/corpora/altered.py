@@ -29,7 +29,7 @@ Noise = Literal["white", "speech"]
 
 @dataclass(frozen=True)
 class Condition:
-    """What is done to clips, in this order: cut, speed, noise, telephone. The defaults do nothing.
+    """Alteration of clips, in this order: cut, speed, noise, telephone. The defaults change nothing.
 
     Attributes:
         seconds: only the beginning of a clip: its sound, and the words said until then, supposing that the clip's
@@ -89,7 +89,7 @@ class Condition:
         return not self.audio or self.telephone or self.speed != 1 or (self.seconds, self.snr_db) != (None, None)
 
     def heard(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A waveform (float32 [samples], 16 kHz) under this condition: float32, of another length if cut or sped up."""
+        """Apply this condition to a waveform (float32 [samples], 16 kHz); cut or sped up, it has another length."""
         sound = waveform if self.audio else np.zeros_like(waveform)
         if self.seconds is not None:
             sound = first_seconds(sound, self.seconds)
@@ -99,7 +99,7 @@ class Condition:
         return telephone(sound) if self.telephone else sound
 
     def read(self, text: str, seconds: float, rng: np.random.Generator) -> str:
-        """A transcription of a clip of so many seconds under this condition."""
+        """Apply this condition to the transcription of a clip of so many seconds."""
         if not self.transcript:
             return ""
         if self.seconds is not None:
@@ -120,7 +120,7 @@ class AlteredCorpus(Corpus):
     seed: int = 0
 
     def waveform(self, clip_id: str) -> np.ndarray:
-        """Audio of one clip under the condition; see `Corpus.waveform`."""
+        """Read the audio of one clip and apply the condition; see `Corpus.waveform`."""
         return self.condition.heard(super().waveform(clip_id), clip_rng(self.seed, clip_id, "sound"))
 
     @cached_property
@@ -131,7 +131,7 @@ class AlteredCorpus(Corpus):
 
 
 def alter(corpus: Corpus, condition: Condition, seed: int = 0) -> AlteredCorpus:
-    """The corpus under a condition.
+    """Put a corpus under a condition.
 
     Raises:
         DataError: the condition cuts clips, and how long one is cannot be read.
@@ -160,7 +160,7 @@ def alter(corpus: Corpus, condition: Condition, seed: int = 0) -> AlteredCorpus:
 
 
 def clip_rng(seed: int, clip_id: str, what: str) -> np.random.Generator:
-    """Random numbers of one clip and purpose."""
+    """Return the random generator of one clip and purpose."""
     own = hashlib.sha256(f"{what} {clip_id}".encode()).digest()
     return np.random.default_rng([seed, *own])
 
@@ -209,12 +209,12 @@ def change_speed(waveform: np.ndarray, factor: float) -> np.ndarray:
 
 
 def first_seconds(waveform: np.ndarray, seconds: float) -> np.ndarray:
-    """The beginning; a shorter waveform is left as it is."""
+    """Keep the beginning; a shorter waveform is left as it is."""
     return waveform[: round(seconds * SAMPLE_RATE)]
 
 
 def first_words(text: str, share: float) -> str:
-    """The first share of the words, a word that has begun included; of all of them, the text as it is.
+    """Keep the first share of the words, a word that has begun included; of all of them, the text as it is.
 
     >>> first_words("no me lo creo", 0.3)
     'no me'
@@ -224,7 +224,7 @@ def first_words(text: str, share: float) -> str:
 
 
 def delete_words(text: str, share: float, rng: np.random.Generator) -> str:
-    """Leave out each word with this probability. What is left out at one share is left out at any higher one.
+    """Delete each word with this probability; words deleted at one share are deleted at any higher one.
 
     >>> delete_words("no me lo creo", 0.5, np.random.default_rng(0))
     'no'

@@ -24,7 +24,7 @@ CEILINGS = ("text", "audio", "both")
 
 @dataclass(frozen=True)
 class Rule:
-    """Predict the label with the largest ``weight * (P(label | clip) - offset)``; both of shape [label].
+    """Decision rule: the label with the largest ``weight * (P(label | clip) - offset)``; both of shape [label].
 
     Weight 1 and offset 0 is Bayes' rule, which is best for accuracy. For macro-F1 it is not: with F_y the
     F1 of label y and D_y = P(predicted y) + P(y), the derivative of macro-F1 towards predicting y at a clip is
@@ -36,12 +36,12 @@ class Rule:
     offset: np.ndarray
 
     def predict(self, posterior: np.ndarray) -> np.ndarray:
-        """Label indices [clip] from posteriors [clip, label]."""
+        """Decide on label indices [clip] from posteriors [clip, label]."""
         return np.argmax(self.weight * (posterior - self.offset), axis=1)
 
 
 def ceilings(split: str = "test", draws: int = 200_000, seed: int = 0) -> pd.DataFrame:
-    """Best possible scores by construction, with the label proportions of a split.
+    """Compute the best possible scores by construction, with the label proportions of a split.
 
     Computed from ``distributions.yaml``: exact posteriors, Monte Carlo over a large simulated population.
 
@@ -95,7 +95,7 @@ def ceilings(split: str = "test", draws: int = 200_000, seed: int = 0) -> pd.Dat
 
 
 def label_posterior(distributions: Distributions, clips: pd.DataFrame, source: str, prior: np.ndarray) -> np.ndarray:
-    """P(label | what the source shows of a clip), exactly.
+    """Compute P(label | what the source shows of a clip), exactly.
 
     Args:
         distributions: what the clips were drawn from.
@@ -127,7 +127,7 @@ def label_posterior(distributions: Distributions, clips: pd.DataFrame, source: s
 
 
 def best_rule(posterior: np.ndarray, gold: np.ndarray, prior: np.ndarray, steps: int = 40) -> tuple[Rule, float]:
-    """The rule with the largest macro-F1 in a population, and that macro-F1.
+    """Find the rule with the largest macro-F1 in a population, and that macro-F1.
 
     Repeats "predict, measure, set the rule to what the optimum needs" (see `Rule`) from Bayes' rule and from
     weights 1 / prior, and keeps the best rule seen. This is Frank-Wolfe with full steps, as for macro-F1 in

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from emoser_lib.corpora.audio import is_file, read_samples
+from emoser_lib.corpora.audio import CALLED, ENDINGS, DecodedAudio, is_file, read_sound
 from emoser_lib.corpora.corpus import LABELS, Corpus
 from emoser_lib.errors import DataError
 
@@ -27,6 +27,15 @@ by 12 dB and cut off at least 0.7 %. A rule by runs of full-scale samples would 
 lets one loud peak overshoot for several samples.
 """
 
+CANCELLED_SHARE = 0.1
+"""Channels cancel where their mean has less than this share of their loudness (root mean square; our choice)."""
+
+OFFSET = 0.05
+"""A clip whose mean is farther from 0 than this share of full scale has an offset (our choice)."""
+
+LOUDEST = 4.0
+"""Floats beyond this are no overshoot of full scale (our choice): they were stored as if they were integers."""
+
 EMPTY_SECONDS = 0.030
 """Shorter than this is no speech (our choice): about one frame of every encoder."""
 
@@ -35,7 +44,7 @@ LONGEST_SECONDS = 30.0
 
 
 class FindingKind(StrEnum):
-    """What can be found, in the order in which `check` lists it."""
+    """A kind of finding, in the order in which `check` lists them."""
 
     NO_AUDIO = "no audio"
     """The whole corpus has no audio (then no clip is named for it)."""
@@ -47,6 +56,22 @@ class FindingKind(StrEnum):
     SILENT_AUDIO = "silent audio"
     CLIPPED_AUDIO = "clipped audio"
     OVER_LONG_AUDIO = "over-long audio"
+    CANCELLING_CHANNELS = "cancelling channels"
+    """Stereo of opposite phase: the mean of the channels, which is what systems hear, is nearly silent."""
+    OFFSET_AUDIO = "audio with an offset"
+    OUT_OF_RANGE_AUDIO = "audio out of range"
+    """Floats far beyond full scale, as where integers were stored as floats."""
+    NO_LENGTH_IN_HEADER = "no length in the header"
+    """As a recorder leaves it that was switched off; all that is there is read."""
+    MISNAMED_AUDIO = "misnamed audio"
+    """The file is of another format than its name says; it is read as what it is."""
+    NO_LABELS = "no labels"
+    """No clip has a label, in a corpus that hides none."""
+    SIMILAR_LABELS = "similar labels"
+    """Labels that differ in upper and lower case only."""
+    SHORT_ROW = "row that lacks cells"
+    TIMES_IN_SECONDS = "times in seconds"
+    """start_ms and end_ms are so close together that they must be seconds."""
     UNKNOWN_LABEL = "unknown label"
     """A label that is none of the six: the corpus may have it, the papers' systems do not know it."""
     EMPTY_TRANSCRIPTION = "empty transcription"
@@ -70,13 +95,19 @@ FAULTS = (
     FindingKind.SILENT_AUDIO,
     FindingKind.CLIPPED_AUDIO,
     FindingKind.OVER_LONG_AUDIO,
+    FindingKind.CANCELLING_CHANNELS,
+    FindingKind.OFFSET_AUDIO,
+    FindingKind.OUT_OF_RANGE_AUDIO,
+    FindingKind.NO_LABELS,
+    FindingKind.SIMILAR_LABELS,
+    FindingKind.TIMES_IN_SECONDS,
     FindingKind.EMPTY_TRANSCRIPTION,
 )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one clip, or with the corpus where ``clip`` is empty.
+    """A finding about one clip, or about the corpus where ``clip`` is empty.
 
     Attributes:
         kind: one of `FindingKind`.
@@ -109,7 +140,8 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
         Findings by kind, then in the corpus's order; empty when all is well.
 
     >>> from emoser_lib.corpora.corpus import Corpus, build_frame
-    >>> two = build_frame({"id": ["a", "b"], "transcription": ["¡Qué bien!", "qué  bien"], "split": ["train", "test"]})
+    >>> words, split = ["¡Qué bien!", "qué  bien"], ["train", "test"]
+    >>> two = build_frame({"id": ["a", "b"], "transcription": words, "split": split, "label": ["joy", "joy"]})
     >>> for finding in check(Corpus("two", two)):
     ...     print(f"{finding.kind}: {finding.clip} {finding.message}")
     no audio:  the corpus has no audio here
@@ -120,7 +152,8 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
     """
     frame = corpus.frame
     found, audio = _measure_all(corpus, longest_seconds)
-    found += _unknown_labels(corpus)
+    found += _labels(corpus)
+    found += _rows(corpus)
     words = {clip: _words(text) for clip, text in zip(frame["id"], frame["transcription"], strict=True)}
     if not any(words.values()):
         found.append(Finding(FindingKind.NO_TRANSCRIPTIONS, "", "the corpus has no transcriptions"))
@@ -134,10 +167,36 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
     return sorted(found, key=lambda finding: (kinds.index(finding.kind), rows.get(finding.clip, -1)))
 
 
-def _unknown_labels(corpus: Corpus) -> Iterator[Finding]:
-    for clip, label in zip(corpus.frame["id"], corpus.frame["label"], strict=True):
+def _labels(corpus: Corpus) -> Iterator[Finding]:
+    labels = corpus.frame["label"]
+    if not any(labels) and not corpus.held_out:
+        yield Finding(
+            FindingKind.NO_LABELS, "", "no clip has a label: say which column has them (--column label=…), if one does"
+        )
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in [*dict.fromkeys(labels[labels != ""]), *LABELS]:
+        if label not in alike[label.casefold()]:
+            alike[label.casefold()].append(label)
+    for names in alike.values():
+        used = [name for name in names if name in set(labels)]
+        if len(names) > 1 and used and used != [names[-1]]:
+            other = next(name for name in used if name != names[-1])
+            what = f"'{other}' and '{names[-1]}' differ in case only: make one of them (--label {other}={names[-1]})"
+            yield Finding(FindingKind.SIMILAR_LABELS, "", what)
+    for clip, label in zip(corpus.frame["id"], labels, strict=True):
         if label and label not in LABELS:
             yield Finding(FindingKind.UNKNOWN_LABEL, clip, f"the label '{label}' is not one of {', '.join(LABELS)}")
+
+
+def _rows(corpus: Corpus) -> Iterator[Finding]:
+    for clip in corpus.short_rows:
+        yield Finding(
+            FindingKind.SHORT_ROW, clip, "its row has fewer cells than the header: the others are taken as empty"
+        )
+    lengths = (corpus.frame["end_ms"] - corpus.frame["start_ms"]).dropna()
+    if len(lengths) and lengths.median() < 1000 * EMPTY_SECONDS:
+        what = f"start_ms and end_ms are {lengths.median():g} ms apart in the middle: give milliseconds, not seconds"
+        yield Finding(FindingKind.TIMES_IN_SECONDS, "", what)
 
 
 def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding], dict[str, str]]:
@@ -165,21 +224,51 @@ def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding],
 def _listen(path: Path, longest_seconds: float) -> Iterator[tuple[FindingKind, str]]:
     """What is wrong with the samples as they are stored: before channels are averaged and the rate is changed."""
     try:
-        samples, rate = read_samples(path)
+        sound = read_sound(path)
     except DataError as error:
         yield FindingKind.UNREADABLE_AUDIO, str(error)
         return
-    size, seconds = np.abs(samples), len(samples) / rate
+    if path.suffix.lower() not in ENDINGS[sound.container]:
+        yield (
+            FindingKind.MISNAMED_AUDIO,
+            f"{path.name} is {CALLED.get(sound.container, sound.container)}, {sound.codec}: it is read as that",
+        )
+    if sound.lacks_sizes:
+        yield FindingKind.NO_LENGTH_IN_HEADER, f"the header says no length, {sound.seconds:.2f} s are there"
+    size, seconds = np.abs(sound.samples), sound.seconds
     if seconds < EMPTY_SECONDS:
         yield FindingKind.EMPTY_AUDIO, f"{1000 * seconds:.0f} ms long, shorter than {1000 * EMPTY_SECONDS:.0f} ms"
         return
     if size.max() < SILENT_PEAK:
         yield FindingKind.SILENT_AUDIO, f"no sample is louder than {20 * np.log10(SILENT_PEAK):.0f} dB of full scale"
+    if size.max() > LOUDEST:
+        yield (
+            FindingKind.OUT_OF_RANGE_AUDIO,
+            f"samples of up to {size.max():,.0f} where 1 is full scale: export it again",
+        )
+        return
+    yield from _unheard(sound)
     share = float((size >= FULL_SCALE).mean(axis=0).max())
     if share >= CLIPPED_SHARE:
         yield FindingKind.CLIPPED_AUDIO, f"{share:.2%} of the samples are at full scale"
     if seconds > longest_seconds:
         yield FindingKind.OVER_LONG_AUDIO, f"{seconds:.1f} s long, longer than {longest_seconds:g} s"
+
+
+def _unheard(sound: DecodedAudio) -> Iterator[tuple[FindingKind, str]]:
+    """What is wrong with the mean of the channels, which is what systems hear."""
+    mono = sound.samples.mean(axis=1)
+    offset = float(mono.mean())
+    loud, heard = (float(np.sqrt(np.mean(np.square(values)))) for values in (sound.samples, mono))
+    if sound.samples.shape[1] > 1 and loud >= SILENT_PEAK and heard < CANCELLED_SHARE * loud:
+        yield (
+            FindingKind.CANCELLING_CHANNELS,
+            "its channels are of opposite phase: their mean is nearly silent, keep one",
+        )
+    elif loud >= SILENT_PEAK and np.abs(mono - offset).max() < SILENT_PEAK:
+        yield FindingKind.SILENT_AUDIO, f"every sample is {offset:.2f} of full scale, a constant without sound"
+    elif abs(offset) > OFFSET:
+        yield FindingKind.OFFSET_AUDIO, f"its samples lie around {offset:.2f} of full scale: take the offset out"
 
 
 def _words(text: str) -> str:

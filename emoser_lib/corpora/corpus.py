@@ -13,7 +13,7 @@ from emoser_lib.corpora.audio import read_waveform
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 
 LABELS = ("neutral", "disgust", "anger", "joy", "sadness", "fear")
-"""The six labels, in the order of seed 1, section 1 and Table 1."""
+"""The six labels, in the order of THAU-UPM, section 1 and Table 1."""
 
 TEXT_COLUMNS = ("id", "audio", "transcription", "label", "split", "speaker", "video", "gender")
 
@@ -25,15 +25,16 @@ COLUMNS = TEXT_COLUMNS + TIME_COLUMNS
 
 @dataclass(frozen=True)
 class Corpus:
-    """Clips with what is known of them.
+    """A corpus: the table of its clips, and the reader of their audio.
 
     Attributes:
         name: the corpus's name.
-        frame: one row a clip, columns ``COLUMNS``, index 0 … n-1. Labels that must not be seen in
+        frame: one row per clip, columns ``COLUMNS``, index 0 … n-1. Labels that must not be seen in
             training (the official EmoSPeech test) are empty here.
         labels: the ordered label set. Scores are always over all of it.
         held_out: id -> label of clips whose labels the frame hides.
         left_out: reason -> number of rows of the source that are not in the frame.
+        short_rows: ids of clips whose row of the source has fewer cells than its header.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> demo = load_corpus("demo")
@@ -48,6 +49,7 @@ class Corpus:
     labels: tuple[str, ...] = LABELS
     held_out: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    short_rows: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         _validate(self.name, self.frame, self.labels)
@@ -60,7 +62,7 @@ class Corpus:
         return {clip: row for row, clip in enumerate(self.frame["id"])}
 
     def row(self, clip_id: str) -> pd.Series:
-        """The frame's row of one clip.
+        """Return the frame's row of one clip.
 
         Raises:
             UsageError: no clip has this id.
@@ -71,7 +73,7 @@ class Corpus:
         return self.frame.iloc[self._row_of[clip_id]]
 
     def waveform(self, clip_id: str) -> np.ndarray:
-        """Audio of one clip: float32 [samples], 16 kHz mono, read when asked for.
+        """Read the audio of one clip: float32 [samples], 16 kHz mono.
 
         Raises:
             UsageError: no clip has this id.
@@ -86,20 +88,20 @@ class Corpus:
         return read_waveform(path)
 
     def waveforms(self, clip_ids: Iterable[str]) -> Iterator[np.ndarray]:
-        """Audio of several clips, one after the other."""
+        """Read the audio of several clips, one after the other."""
         return (self.waveform(clip) for clip in clip_ids)
 
     def training(self) -> pd.DataFrame:
-        """Labelled rows a system may learn from: the train split, or all where the corpus has no split."""
+        """Return the labelled rows a system may learn from: the train split, or all where there is no split."""
         rows = self.frame[self.frame["label"] != ""]
         return rows[rows["split"] == "train"] if (self.frame["split"] != "").any() else rows
 
     def test(self) -> pd.DataFrame:
-        """Rows of the test split; their labels come from `gold_labels`."""
+        """Return the rows of the test split; their labels come from `gold_labels`."""
         return self.frame[self.frame["split"] == "test"]
 
     def gold_labels(self) -> pd.Series:
-        """Labels of the test split by id. For scoring, audit and reporting only, never for training.
+        """Return the labels of the test split by id: for scoring, audit and reporting only, never for training.
 
         Raises:
             UsageError: the corpus has no test split with labels.
@@ -126,7 +128,7 @@ class Corpus:
 
 
 def build_frame(columns: Mapping[str, Iterable[object]]) -> pd.DataFrame:
-    """A frame with all of ``COLUMNS`` from those that are known.
+    """Build a frame with all of ``COLUMNS`` from those that are known.
 
     >>> frame = build_frame({"id": ["a"], "label": ["joy"]})
     >>> list(frame.columns) == list(COLUMNS), frame.speaker[0]

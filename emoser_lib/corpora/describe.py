@@ -55,7 +55,7 @@ def describe(corpus: Corpus) -> Description:
 
 
 def clip_seconds(corpus: Corpus) -> list[float] | None:
-    """Length of every clip in seconds, from its times or else its audio; ``None`` where a clip has neither."""
+    """Return every clip's length in seconds, from its times or else its audio; ``None`` where it has neither."""
     times = corpus.frame["end_ms"] - corpus.frame["start_ms"]
     if times.notna().all():
         return [float(ms) / 1000 for ms in times]

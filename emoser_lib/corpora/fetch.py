@@ -96,7 +96,7 @@ Nothing is downloaded: the recordings state no licence, so they are not redistri
 1. Get the recordings from GitHub, rcebrian/speech-emotion-recognition (a raw part of EmoMatchSpanishDB).
 2. Put them into {folder}/audio as wav or flac, named <speaker>_<emotion>_<sentence>,
    for example S00_Alegria_1.flac.
-3. Write {folder}/metadata.csv (UTF-8), one line a recording, with the columns
+3. Write {folder}/metadata.csv (UTF-8), one line per recording, with the columns
      file           path of the recording, for example audio/S00_Alegria_1.flac
      label          Neutro: neutral, Asco: disgust, Ira: anger, Alegria: joy, Tristeza: sadness, Miedo: fear;
                     empty for Sorpresa
@@ -137,7 +137,7 @@ _INSTRUCTIONS = {
 
 
 class FetchStatus(StrEnum):
-    """How a file came to be there."""
+    """Way in which a file came to be there."""
 
     DOWNLOADED = "downloaded"
     PRESENT = "present"
@@ -153,7 +153,7 @@ class FetchedFile(Immutable):
 
 
 class FetchResult(Immutable):
-    """What a fetch did, and what is left to do by hand."""
+    """Outcome of a fetch: the files, and what is left to do by hand."""
 
     name: str
     licence: str
@@ -193,7 +193,7 @@ def fetch(
 
 
 def instructions(name: str, destination: str | Path = "$EMOSER_DATA") -> str:
-    """What a user has to do for what cannot be downloaded: where to ask, and which file belongs where.
+    """Say what a user has to do for what cannot be downloaded: where to ask, and which file belongs where.
 
     Args:
         name: a corpus, see ``SOURCES``.

@@ -31,7 +31,7 @@ Probabilities = dict[str, float]
 
 
 class Videos(Immutable):
-    """How clips are grouped in videos."""
+    """Numbers that say how clips are grouped in videos."""
 
     sizes: dict[int, float]
     lean: float
@@ -82,7 +82,7 @@ class Voice(Immutable):
 
 
 class Distributions(Immutable):
-    """Everything the demo corpus is drawn from.
+    """The distributions that the demo corpus is drawn from.
 
     >>> distributions = load_distributions()
     >>> distributions.cue_matrix().shape, len(distributions.voices)
@@ -118,21 +118,21 @@ class Distributions(Immutable):
         return self
 
     def cue_matrix(self) -> np.ndarray:
-        """P(cue | label), [label, cue], both in the order of ``LABELS``."""
+        """Return P(cue | label), [label, cue], both in the order of ``LABELS``."""
         rows = self.words.cue_given_label
         return np.array([[rows[label].get(cue, 0.0) for cue in LABELS] for label in LABELS])
 
     def quality_matrix(self) -> np.ndarray:
-        """P(voice quality | label), [label, quality], in the orders of ``LABELS`` and ``QUALITIES``."""
+        """Return P(voice quality | label), [label, quality], in the orders of ``LABELS`` and ``QUALITIES``."""
         rows = self.prosody.quality_given_label
         return np.array([[rows[label].get(quality, 0.0) for quality in QUALITIES] for label in LABELS])
 
     def mean_matrix(self) -> np.ndarray:
-        """Means of the prosody latents, [label, latent]."""
+        """Return the means of the prosody latents, [label, latent]."""
         return np.array([[self.prosody.means[label][name] for name in PROSODY] for label in LABELS])
 
     def covariance(self) -> np.ndarray:
-        """Covariance of the prosody latents, [latent, latent], the same for all labels."""
+        """Return the covariance of the prosody latents, [latent, latent], the same for all labels."""
         correlation = np.eye(len(PROSODY))
         for pair in self.prosody.correlations:
             i, j = (PROSODY.index(name) for name in pair.between)
@@ -163,7 +163,7 @@ def load_distributions(path: Path = DEMO_DATA / "distributions.yaml") -> Distrib
 
 
 def draw_latents(distributions: Distributions, labels: Iterable[str], rng: np.random.Generator) -> pd.DataFrame:
-    """Draw what carries the emotion, one row a label: cue, the four prosody latents, quality.
+    """Draw what carries the emotion, one row per label: cue, the four prosody latents, quality.
 
     >>> draw_latents(load_distributions(), ["joy", "fear"], np.random.default_rng(0)).shape
     (2, 6)
@@ -184,7 +184,7 @@ def draw_clips(distributions: Distributions) -> pd.DataFrame:
     The same distributions (with their seed) always give the same table.
 
     Returns:
-        one row a clip: id, audio, transcription, label, split, speaker, video, gender, start_ms, cue,
+        one row per clip: id, audio, transcription, label, split, speaker, video, gender, start_ms, cue,
         pitch_level, pitch_range, rate, loudness, quality.
 
     Raises:
@@ -211,7 +211,7 @@ def draw_clips(distributions: Distributions) -> pd.DataFrame:
 
 
 def estimate_seconds(text: str, rate: float) -> float:
-    """About how long espeak-ng speaks a Spanish text, pauses included, at a log rate factor.
+    """Estimate how long espeak-ng speaks a Spanish text, pauses included, at a log rate factor.
 
     A syllable is a run of vowels. The two constants are fitted to the demo corpus (225 words a minute).
 
@@ -228,13 +228,13 @@ SECONDS_A_SYLLABLE = 0.108
 
 
 def _draw_categories(probabilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One category a row of ``probabilities`` [n, k], by inversion."""
+    """One category per row of ``probabilities`` [n, k], by inversion."""
     edges = probabilities.cumsum(axis=1)[:, :-1]
     return (rng.random((len(probabilities), 1)) >= edges).sum(axis=1)
 
 
 def _draw_videos(distributions: Distributions, rng: np.random.Generator) -> pd.DataFrame:
-    """Group the fixed numbers of clips a label in videos, each with a voice and a label it leans to."""
+    """Group the fixed numbers of clips per label in videos, each with a voice and a label it leans to."""
     left = np.array([sum(counts[label] for counts in distributions.clips.values()) for label in LABELS])
     sizes, chances = zip(*distributions.videos.sizes.items(), strict=True)
     rows: list[tuple[str, int, str, str, str]] = []
@@ -252,7 +252,7 @@ def _draw_videos(distributions: Distributions, rng: np.random.Generator) -> pd.D
 
 
 def _draw_split(distributions: Distributions, labels: pd.Series, rng: np.random.Generator) -> np.ndarray:
-    """A random split with the given counts a label, blind to videos, as the challenge's is."""
+    """A random split with the given counts per label, blind to videos, as the challenge's is."""
     split = np.full(len(labels), "train", dtype=object)
     for label, count in distributions.clips["test"].items():
         split[rng.choice(np.flatnonzero(labels == label), count, replace=False)] = "test"

@@ -1,6 +1,8 @@
 """The corpora this project knows by name, and a user's own folder."""
 
 import os
+import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from emoser_lib.corpora.audio import is_file
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, TIME_COLUMNS, Corpus, build_frame, label_set
 from emoser_lib.corpora.published import load_iemocap, load_meld
 from emoser_lib.corpora.tables import read_table
@@ -30,17 +33,17 @@ GENDERS = {"F": "female", "M": "male"}
 
 
 def cache_home() -> Path:
-    """The folder for what can be had or made again: ``$EMOSER_CACHE``, default ``~/.cache/emoser``; absolute."""
+    """Return the folder for what can be had or made again: ``$EMOSER_CACHE``, default ``~/.cache/emoser``; absolute."""
     return absolute(os.environ.get("EMOSER_CACHE") or "~/.cache/emoser")
 
 
 def data_home() -> Path:
-    """The folder that holds the corpora: ``$EMOSER_DATA``, default ``data`` in `cache_home`; absolute."""
+    """Return the folder that holds the corpora: ``$EMOSER_DATA``, default ``data`` in `cache_home`; absolute."""
     return absolute(os.environ.get("EMOSER_DATA") or cache_home() / "data")
 
 
 def absolute(path: str | Path) -> Path:
-    """A path as a user gives it, ``~`` and all, made absolute.
+    """Make a path that a user gives, ``~`` and all, absolute.
 
     Raises:
         UsageError: it has no end or no beginning: a link to itself, a home folder that is not known.
@@ -56,14 +59,14 @@ def absolute(path: str | Path) -> Path:
 
 
 def load_demo(folder: Path = DEMO_CORPUS_FOLDER) -> Corpus:
-    """The synthetic corpus shipped in the package (``demo_data/README.md``)."""
+    """Load the synthetic corpus shipped in the package (``demo_data/README.md``)."""
     table = read_table(folder / "metadata.csv", need=COLUMNS)
     audio = [str(folder / name) for name in table["audio"]]
     return Corpus("demo", build_frame({**_columns(table), "audio": audio}))
 
 
 def load_meacorpus(folder: Path) -> Corpus:
-    """Spanish MEACorpus 2023 as published: 5,129 clips with its own split, joined with the video keys.
+    """Load Spanish MEACorpus 2023 as published: 5,129 clips with its own split, joined with the video keys.
 
     The two public tables have the same rows in the same order; label and text are compared row by row.
 
@@ -75,7 +78,7 @@ def load_meacorpus(folder: Path) -> Corpus:
 
 
 def load_emospeech(folder: Path) -> Corpus:
-    """EmoSPeech 2024 as the participants had it: 3,000 training clips and 750 test clips without labels.
+    """Load EmoSPeech 2024 as the participants had it: 3,000 training clips and 750 test clips without labels.
 
     The split is the challenge's (the public table has another one, which has 600 of the 750 test clips
     in its training part). Video, gender and times come from the public table. Test labels are in
@@ -98,7 +101,7 @@ def load_emospeech(folder: Path) -> Corpus:
 
 
 def load_elicited_es(folder: Path) -> Corpus:
-    """Elicited Spanish emotions, a raw part of EmoMatchSpanishDB: 16 speakers, 12 sentences, no split.
+    """Load elicited Spanish emotions, a raw part of EmoMatchSpanishDB: 16 speakers, 12 sentences, no split.
 
     Clips without a label of the six (surprise) are left out and counted in ``left_out``.
     """
@@ -123,8 +126,9 @@ def load_folder(
     table: str | Path = "metadata.csv",
     columns: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    quoted: bool | None = None,
 ) -> Corpus:
-    """A user's own recordings, described by a table; no code needed.
+    """Load a user's own recordings, described by a table; no code needed.
 
     Args:
         root: the folder that holds the table.
@@ -132,7 +136,9 @@ def load_folder(
         columns: our column name -> the table's; those not named are taken by our names where present.
             ``audio`` paths are relative to the table; ``id`` is the table's, else the audio path.
         labels: the table's label -> ours. Without it a label outside the six becomes a label of its own;
-            with it such a label is an error. An empty label means none.
+            with it such a label is an error. An empty label means none. Labels are compared in one Unicode form
+            (NFC), without marks that do not show and without blanks around them.
+        quoted: see `read_table`.
 
     Raises:
         UsageError: the folder does not exist, or a column is not one of ours.
@@ -147,8 +153,8 @@ def load_folder(
     """
     root, columns = _own_root(root, columns), dict(columns or {})
     path = root / table
-    how = "write one with a line a clip, or name yours with table (--table)"
-    theirs = read_table(path, need=columns.values(), how_to_get=how)
+    how = "write one with a line per clip, or name yours with table (--table)"
+    theirs = read_table(path, need=columns.values(), how_to_get=how, quoted=quoted)
     known: dict[str, pd.Series] = {
         name: theirs[columns.get(name, name)] for name in COLUMNS if columns.get(name, name) in theirs
     }
@@ -158,22 +164,53 @@ def load_folder(
             "say which is which with columns (--column audio=…)."
         )
     for name in set(known) - {"transcription"}:
-        known[name] = known[name].str.strip()
+        known[name] = known[name].map(plain)
+    if "split" in known:
+        known["split"] = known["split"].replace({"Train": "train", "TRAIN": "train", "Test": "test", "TEST": "test"})
     if "id" not in known:
         known["id"] = known["audio"]
     if "audio" in known:
-        # Not resolve(): it stops at a link that leads to itself, where `check` can name the clip.
-        known["audio"] = known["audio"].map(lambda name: os.path.normpath(path.parent / name) if name else "")
+        known["audio"] = pd.Series(_audio_paths(path.parent, known["audio"]), dtype=str)
     if "label" in known:
         known["label"] = _map_labels(known["label"], labels, path)
     for name in set(TIME_COLUMNS) & set(known):
         known[name] = _milliseconds(known[name], path)
     frame = build_frame(known)
-    return Corpus("folder", frame, labels=label_set(frame["label"]) or LABELS)
+    short = tuple(frame["id"][row] for row in theirs.attrs["short_rows"])
+    return Corpus("folder", frame, labels=label_set(frame["label"]) or LABELS, short_rows=short)
+
+
+def plain(text: str) -> str:
+    """Return a name or label without what does not show: composed (NFC), no control or zero-width marks, single blanks.
+
+    >>> plain(" Alegri\u0301a\u200b ") == "Alegría"
+    True
+    """
+    shown = "".join(
+        char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) not in ("Cf", "Cc")
+    )
+    return re.sub(r"\s+", " ", shown).strip()
+
+
+def _audio_paths(folder: Path, names: pd.Series) -> list[str]:
+    """The file of each name: also where the disk has it in another Unicode form, or the table in Windows' writing."""
+    listed: dict[Path, dict[str, Path]] = {}
+
+    def find(name: str) -> str:
+        # Not resolve(): it stops at a link that leads to itself, where `check` can name the clip.
+        if is_file(path := os.path.normpath(folder / name)):
+            return path
+        other = Path(os.path.normpath(folder / name.replace("\\", "/")))
+        if other.parent not in listed:
+            there = other.parent.iterdir() if other.parent.is_dir() else ()
+            listed[other.parent] = {unicodedata.normalize("NFC", file.name): file for file in there}
+        return str(listed[other.parent].get(unicodedata.normalize("NFC", other.name), path))
+
+    return [find(name) if name else "" for name in names]
 
 
 class FolderOptions(BaseModel):
-    """What `load_folder` takes, for options that come from a command line or a notebook."""
+    """Options of `load_folder`, as they come from a command line or a notebook."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -181,11 +218,12 @@ class FolderOptions(BaseModel):
     table: Path = Path("metadata.csv")
     columns: Mapping[str, str] | None = None
     labels: Mapping[str, str] | None = None
+    quoted: bool | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a named corpus comes from."""
+    """Origin of a named corpus."""
 
     about: str
     licence: str
@@ -265,10 +303,14 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
             f"option '{where}' of corpus 'folder' cannot be {first['input']!r}: give a text there."
         ) from None
     _own_root(checked.root, checked.columns)
+    for theirs, ours in (checked.labels or {}).items():
+        near = did_you_mean(ours, list(LABELS))
+        if ours not in LABELS and near:
+            raise UsageError(f"--label {theirs}={ours}: '{ours}' is no label of the six{near}: correct it.")
 
 
 def source_folder(name: str) -> Path:
-    """The folder of a named corpus below `data_home`.
+    """Return the folder of a named corpus below `data_home`.
 
     Raises:
         DataError: it is not there.
@@ -333,9 +375,10 @@ def _milliseconds(values: pd.Series, path: Path) -> pd.Series:
 
 
 def _map_labels(theirs: pd.Series, labels: Mapping[str, str] | None, path: Path) -> pd.Series:
-    mapped = theirs.replace(dict(labels or {}))
+    known = {plain(name): plain(ours) for name, ours in (labels or {}).items()}
+    mapped = theirs.replace(known)
     if labels is not None:
-        unmapped = sorted(set(theirs) - set(labels) - set(LABELS) - {""})
+        unmapped = sorted(set(theirs) - set(known) - set(LABELS) - {""})
         if unmapped:
             raise DataError(
                 f"{path}: the label '{unmapped[0]}' is not mapped: add it to labels (--label {unmapped[0]}=…)."

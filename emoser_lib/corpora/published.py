@@ -52,7 +52,7 @@ _WINDOWS_1252 = {code: bytes([code]).decode("cp1252", errors="ignore") for code 
 
 
 def load_iemocap(root: str | Path) -> Corpus:
-    """IEMOCAP (Busso et al. 2008) from its release folder; times in ms within the dialogue.
+    """Load IEMOCAP (Busso et al. 2008) from its release folder; times in ms within the dialogue.
 
     ``speaker`` is the person who speaks (``Ses01M``): the first letter of a turn's name only says who wore
     the motion-capture markers. ``video`` is the dialogue. There is no split: use the scheme ``speaker``.
@@ -78,7 +78,7 @@ def load_iemocap(root: str | Path) -> Corpus:
 
 
 def load_meld(root: str | Path) -> Corpus:
-    """MELD (Poria et al. 2019) from its release folder ``MELD.Raw``; splits train, dev and test.
+    """Load MELD (Poria et al. 2019) from its release folder ``MELD.Raw``; splits train, dev and test.
 
     Ids are ``<split>_dia<D>_utt<U>``, since each split counts from 0. ``video`` is the dialogue within its
     split: one scene, the same voices and background, never cut by the published splits; an episode would be

@@ -2,6 +2,7 @@
 
 from emoser_lib.reporting.hearing.listening import listen, one_clip_a_label
 from emoser_lib.reporting.ledger.claims import claims
+from emoser_lib.reporting.recorded_tables import recorded
 from emoser_lib.reporting.report import introduce, introduce_encoder, introduce_llm, report
 from emoser_lib.reporting.scores import (
     gold_for,
@@ -27,6 +28,7 @@ __all__ = [
     "per_class_table",
     "per_label_table",
     "rarest_label_swing",
+    "recorded",
     "report",
     "scheme_table",
     "score_on",

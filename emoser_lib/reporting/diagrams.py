@@ -51,7 +51,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Shapes:
-    """What one clip is on its way through an audio system.
+    """Shapes of one clip on its way through an audio system.
 
     Attributes:
         samples: of the waveform.
@@ -123,7 +123,7 @@ def measure(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus, cli
 
 
 def times(shape: tuple[int, ...]) -> str:
-    """A shape as one reads it.
+    """Write a shape as one reads it.
 
     >>> times((57, 1280))
     '57 × 1,280'
@@ -134,7 +134,7 @@ def times(shape: tuple[int, ...]) -> str:
 def linear_diagram(
     shapes: Shapes, system: AudioSystem, titles: Mapping[str, str] | None = None
 ) -> tuple[list[Box], list[Arrow]]:
-    """Seed 1's Figure 2: a frozen encoder, a linear projector and a language model.
+    """Draw up THAU-UPM's Figure 2: a frozen encoder, a linear projector and a language model.
 
     Args:
         shapes: from `measure`.
@@ -174,7 +174,7 @@ def linear_diagram(
 
 
 def reading(shapes: Shapes, system: AudioSystem, llm: str, row: int, columns: int) -> tuple[list[Box], list[Arrow]]:
-    """What all systems that hear do with the text, and with audio and text joined.
+    """Draw up what all systems that hear do with the text, and with audio and text joined.
 
     Args:
         shapes: from `measure`.

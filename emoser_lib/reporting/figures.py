@@ -23,12 +23,12 @@ WIDTH = 6.0
 
 
 def label_colours(labels: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """One colour a label, the same in every figure, readable with colour-blind eyes."""
+    """Return one colour per label, the same in every figure, readable with colour-blind eyes."""
     return dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
 
 
 def label_counts(corpus: Corpus) -> Figure:
-    """Training clips by label, as seed 1's Figure 3."""
+    """Draw the training clips by label, as THAU-UPM's Figure 3."""
     counts = corpus.training()["label"].value_counts().reindex(list(corpus.labels), fill_value=0)
     figure, axes = bare_figure(2.8)
     bars = axes.bar(list(counts.index), counts.to_numpy(), color=list(label_colours(corpus.labels).values()))
@@ -39,7 +39,7 @@ def label_counts(corpus: Corpus) -> Figure:
 
 
 def durations_and_words(corpus: Corpus) -> Figure:
-    """Histograms of the clips' seconds and of their number of words."""
+    """Draw histograms of the clips' seconds and of their number of words."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), layout="constrained")
     seconds = clip_seconds(corpus)
     left.hist(seconds or [], bins=30, color="0.35")
@@ -54,7 +54,7 @@ def durations_and_words(corpus: Corpus) -> Figure:
 
 
 def gender_by_label(corpus: Corpus) -> Figure:
-    """Share of each gender among a label's training clips."""
+    """Draw the share of each gender among a label's training clips."""
     rows = corpus.training()
     shares = pd.crosstab(rows["label"], rows["gender"].replace("", "unknown"), normalize="index")
     figure, axes = bare_figure(2.8)
@@ -66,7 +66,7 @@ def gender_by_label(corpus: Corpus) -> Figure:
 
 
 def spectrograms(corpus: Corpus, clip_ids: Sequence[str]) -> Figure:
-    """Mel spectrogram of each clip with its pitch; a line that says so where there is no clip."""
+    """Draw each clip's mel spectrogram with its pitch; a line that says so where there is no clip."""
     if not clip_ids:
         return no_figure("No audio here.")
     rows = max(1, -(-len(clip_ids) // 3))
@@ -89,7 +89,7 @@ def spectrograms(corpus: Corpus, clip_ids: Sequence[str]) -> Figure:
 
 
 def pitch_contour(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Times in seconds and pitch in Hz of the loud frames (louder than 30 dB below the loudest).
+    """Return times in seconds and pitch in Hz of the loud frames (louder than 30 dB below the loudest).
 
     YIN; the quiet frames are left out because it finds a pitch in noise too.
     """
@@ -101,7 +101,7 @@ def pitch_contour(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def confusion(scored: Score) -> Figure:
-    """Confusion matrix: counts, coloured by the share of the gold label."""
+    """Draw the confusion matrix: counts, coloured by the share of the gold label."""
     counts = np.array(scored.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = bare_figure(3.6, width=4.6)
@@ -118,7 +118,7 @@ def confusion(scored: Score) -> Figure:
 def score_intervals(
     table: pd.DataFrame, marks: Mapping[str, float] | None = None, score: str = "macro_f1", name: str = "macro-F1"
 ) -> Figure:
-    """A score of several systems or groups with its bootstrap interval, and vertical lines for named values.
+    """Draw a score of several systems or groups with its bootstrap interval; vertical lines for named values.
 
     Args:
         table: from `score_table` or `groups.by_group`.
@@ -142,7 +142,7 @@ def score_intervals(
 
 
 def compare_intervals(intervals: pd.DataFrame) -> Figure:
-    """Intervals of one score by several methods: rows are methods, columns low and high."""
+    """Draw intervals of one score by several methods: rows are methods, columns low and high."""
     figure, axes = bare_figure(0.8 + 0.35 * len(intervals))
     axes.hlines(np.arange(len(intervals)), intervals["low"], intervals["high"], color="0.2", linewidth=3)
     axes.set(yticks=np.arange(len(intervals)), yticklabels=intervals.index, xlabel="macro-F1")
@@ -153,7 +153,7 @@ def compare_intervals(intervals: pd.DataFrame) -> Figure:
 
 
 def line(series: pd.Series, xlabel: str) -> Figure:
-    """A series against its whole-numbered index; the series' name is the vertical axis."""
+    """Draw a series against its whole-numbered index; the series' name is the vertical axis."""
     figure, axes = bare_figure(2.6)
     axes.plot(series.index, series, "o-", color="0.2")
     axes.set(xlabel=xlabel, ylabel=str(series.name).replace("macro_f1", "macro-F1"))
@@ -162,7 +162,7 @@ def line(series: pd.Series, xlabel: str) -> Figure:
 
 
 def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
-    """Which position (row) of a packed batch sees which (column); lines mark the end of the prefix."""
+    """Draw which position (row) of a packed batch sees which (column); lines mark the end of the prefix."""
     figure, axes = bare_figure(3.4, width=4.0)
     axes.imshow(seen, cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
     for line_at in (axes.axhline, axes.axvline):
@@ -172,7 +172,7 @@ def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
 
 
 def adapter_curves(losses: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Training loss along the epochs, and macro-F1 of the held-out clips after each; one line a system of the grid.
+    """Draw training loss along the epochs, and macro-F1 of the held-out clips after each; one line per system.
 
     Args:
         losses: from `adapters.losses`. The columns that name a system are the lines' colour and, of two, their style.
@@ -200,7 +200,7 @@ def adapter_curves(losses: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 
 
 def grid_heat_map(table: pd.DataFrame) -> Figure:
-    """Mean macro-F1 by rank and alpha, as seed 1's Figure 4; a line that says so where there was no grid.
+    """Draw mean macro-F1 by rank and alpha, as THAU-UPM's Figure 4; a line that says so where there was no grid.
 
     Args:
         table: from `adapters.grid_table`.
@@ -216,7 +216,7 @@ def grid_heat_map(table: pd.DataFrame) -> Figure:
 
 
 def frame_distances(effects: pd.DataFrame) -> Figure:
-    """How far each frame of a clip lies from the same frame of the clip alone; one line a way of batching.
+    """Draw how far each frame lies from the same frame of the clip alone; one line per way of batching.
 
     Args:
         effects: from `audio_systems.mask_effects`.
@@ -230,10 +230,10 @@ def frame_distances(effects: pd.DataFrame) -> Figure:
 
 
 def label_bias(shares: pd.DataFrame) -> Figure:
-    """How often each label is the answer: groups of bars by label, one bar a column.
+    """Draw how often each label is the answer: groups of bars by label, one bar per column.
 
     Args:
-        shares: one row a label, columns that sum up to 1.
+        shares: one row per label, columns that sum up to 1.
     """
     figure, axes = bare_figure(3.0)
     shares.plot.bar(ax=axes, width=0.8, rot=0, color=sns.color_palette("colorblind", len(shares.columns)))
@@ -243,7 +243,7 @@ def label_bias(shares: pd.DataFrame) -> Figure:
 
 
 def score_by_cost(table: pd.DataFrame) -> Figure:
-    """Macro-F1 against FLOPs a clip, one panel a set of clips: scores on other clips do not stand side by side.
+    """Draw macro-F1 against FLOPs per clip, one panel per set of clips, as scores on other clips do not compare.
 
     Args:
         table: from `results.efficiency`. A system whose FLOPs are not known is left out.
@@ -275,7 +275,7 @@ def score_by_cost(table: pd.DataFrame) -> Figure:
 
 
 MARKERS = "os^vDP*X<>"
-"""One a system, so that colours are not needed to tell them apart."""
+"""One per system, so that colours are not needed to tell them apart."""
 
 
 STATES = {"trained": ("#fbe3cf", "#b3500a"), "frozen": ("#dcebf5", "#1f5f8b"), "": ("white", "0.45")}
@@ -283,7 +283,7 @@ STATES = {"trained": ("#fbe3cf", "#b3500a"), "frozen": ("#dcebf5", "#1f5f8b"), "
 
 
 def block_diagram(boxes: "Sequence[Box]", arrows: "Sequence[Arrow]") -> Figure:
-    """Boxes on a grid, from the top down, with a label at every arrow.
+    """Draw boxes on a grid, from the top down, with a label at every arrow.
 
     Arrows go straight down where the boxes lie above each other. What is trained or frozen is written in the box, its
     colour says the same again.
@@ -322,7 +322,7 @@ def block_diagram(boxes: "Sequence[Box]", arrows: "Sequence[Arrow]") -> Figure:
 
 
 def no_figure(text: str) -> Figure:
-    """A line of text in the place of a figure that has nothing to draw."""
+    """Write a line of text in the place of a figure that has nothing to draw."""
     figure, axes = plt.subplots(figsize=(WIDTH, 0.5))
     axes.set_axis_off()
     axes.text(0, 0.5, text, va="center")
@@ -330,7 +330,7 @@ def no_figure(text: str) -> Figure:
 
 
 def bare_figure(height: float, width: float = WIDTH) -> tuple[Figure, plt.Axes]:
-    """A figure of so many inches with one panel."""
+    """Make a figure of so many inches with one panel."""
     figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
     sns.despine(figure)
     return figure, axes

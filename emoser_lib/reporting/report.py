@@ -1,5 +1,6 @@
 """What a notebook tells the page and its record."""
 
+import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from IPython.display import HTML, display, publish_display_data
 
 from emoser_lib.corpora import Corpus, describe
+from emoser_lib.environment import computing
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -22,16 +24,25 @@ def report(**metrics: Any) -> None:
     """Hand values to the page (``{glue:text}`` by name) and to the run's record; shows nothing.
 
     Args:
-        metrics: numbers, texts, or lists and dicts of them.
+        metrics: numbers, texts, or lists and dicts of them; in the record a number that is not finite is ``null``.
 
     >>> report(macro_f1=0.5)
     """
     for name, given in metrics.items():
         value = given.item() if isinstance(given, np.generic) else given  # JSON knows no numpy
+        told = {"metrics": {name: _null_where_not_finite(value)}, "computing": computing()}
         publish_display_data(
             {f"{GLUE}text/plain": repr(value)},
-            metadata={"scrapbook": {"name": name, "mime_prefix": GLUE}, "emoser": {"metrics": {name: value}}},
+            metadata={"scrapbook": {"name": name, "mime_prefix": GLUE}, "emoser": told},
         )
+
+
+def _null_where_not_finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _null_where_not_finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_null_where_not_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def introduce(corpus: Corpus) -> None:
@@ -39,7 +50,9 @@ def introduce(corpus: Corpus) -> None:
     told = {"name": corpus.name, "sha256": corpus.sha256, "clips": len(corpus)}
     splits = ", ".join(f"{s.clips:,} {name}" for name, s in describe(corpus).splits.items())
     text = f"Corpus <code>{corpus.name}</code>: {splits} clips; sha256 <code>{corpus.sha256[:12]}…</code>"
-    display(HTML(f'<p class="emoser-corpus">{text}</p>'), metadata={"emoser": {"corpus": told}})
+    display(
+        HTML(f'<p class="emoser-corpus">{text}</p>'), metadata={"emoser": {"corpus": told, "computing": computing()}}
+    )
 
 
 def introduce_llm(llm: "LLM") -> None:
@@ -48,15 +61,17 @@ def introduce_llm(llm: "LLM") -> None:
 
 
 def introduce_encoder(encoder: "Encoder") -> None:
-    """The same of an audio encoder."""
+    """Show one line that says which audio encoder is used, and tell the record which weights these are."""
     _introduce("Audio encoder", encoder.name, encoder.sha256, encoder.note, encoder)
 
 
 def _introduce(what: str, name: str, sha256: str, noted: str, model: "Module") -> None:
+    first = next(model.parameters())
     told = {"name": name, "sha256": sha256, "note": noted}
+    told |= {"device": first.device.type, "dtype": str(first.dtype).removeprefix("torch.")}
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     note = f" ({escape(noted)})" if noted else ""
     size = f"{millions:,.0f}" if millions >= 10 else f"{millions:.1f}"
     text = f"{what} <code>{escape(name)}</code>{note}: {size} million parameters; sha256 of its weights "
     html = f'<p class="emoser-corpus">{text}<code>{sha256[:12]}…</code></p>'
-    display(HTML(html), metadata={"emoser": {"checkpoints": [told]}})
+    display(HTML(html), metadata={"emoser": {"checkpoints": [told], "computing": computing()}})

@@ -15,7 +15,7 @@ from emoser_lib.systems.classical.clips import Clips
 
 
 def gold_for(corpus: Corpus, ids: pd.Index) -> pd.Series:
-    """Gold labels of clips by id: of the test split, or else of the training clips."""
+    """Return the gold labels of clips by id: of the test split, or else of the training clips."""
     training = corpus.training().set_index("id")["label"]
     return training[ids] if ids.isin(training.index).all() else corpus.gold_labels()[ids]
 
@@ -28,7 +28,7 @@ def score_on(corpus: Corpus, predicted: pd.Series) -> Score:
 def score_table(
     corpus: Corpus, predictions: Mapping[str, pd.Series], resamples: int = 2000, seed: int = 0, by: str = ""
 ) -> pd.DataFrame:
-    """Scores of several systems, best first.
+    """Score several systems, best first.
 
     Args:
         corpus: gives the gold labels and the label set.
@@ -38,7 +38,7 @@ def score_table(
         by: what is drawn: empty: clips; "speaker" or "video": all clips of one.
 
     Returns:
-        One row a system: macro_f1, low, high, paper_low, paper_high (the papers' formula), accuracy, uar, uar_low,
+        One row per system: macro_f1, low, high, paper_low, paper_high (the papers' formula), accuracy, uar, uar_low,
         uar_high, n.
 
     Raises:
@@ -72,7 +72,7 @@ def score_table(
 
 
 def per_label_table(corpus: Corpus, predictions: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """F1 of every label, one column a system; ``n`` is the label's number of clips."""
+    """Tabulate F1 of every label, one column per system; ``n`` is the label's number of clips."""
     scored = {name: score_on(corpus, predicted) for name, predicted in predictions.items()}
     first = next(iter(scored.values()))
     table = pd.DataFrame({name: {x: s.per_class[x].f1 for x in corpus.labels} for name, s in scored.items()})
@@ -81,13 +81,13 @@ def per_label_table(corpus: Corpus, predictions: Mapping[str, pd.Series]) -> pd.
 
 
 def per_class_table(scored: Score) -> pd.DataFrame:
-    """Precision, recall, F1 and number of clips of every label."""
+    """Tabulate precision, recall, F1 and number of clips of every label."""
     table = pd.DataFrame({label: of.model_dump() for label, of in scored.per_class.items()}).T
     return table.astype({"n": int}).rename_axis("label")
 
 
 def rarest_label_swing(corpus: Corpus, predicted: pd.Series) -> pd.Series:
-    """Macro-F1 if 0, 1, … all clips of the rarest label were answered right and nothing else changed.
+    """Compute macro-F1 if 0, 1, … all clips of the rarest label were answered right and nothing else changed.
 
     Clips of that label that are not answered right get the commonest label, and no other clip gets the
     rarest one.
@@ -108,7 +108,7 @@ def rarest_label_swing(corpus: Corpus, predicted: pd.Series) -> pd.Series:
 
 
 def interval_table(corpus: Corpus, predicted: pd.Series, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """95 % intervals of one system's macro-F1: the paper's formula and the bootstrap, by clip and by video.
+    """Tabulate 95 % intervals of one system's macro-F1: the paper's formula, bootstrap by clip and by video.
 
     Left out: by video where a clip's video is not known or all clips are of one; BCa where it is not defined.
     """
@@ -134,10 +134,10 @@ def interval_table(corpus: Corpus, predicted: pd.Series, resamples: int = 2000, 
 
 
 def scheme_table(estimator: BaseEstimator, corpus: Corpus, clips: Clips) -> pd.DataFrame:
-    """Macro-F1 of one system under each fold scheme that the corpus's columns allow.
+    """Tabulate macro-F1 of one system under each fold scheme that the corpus's columns allow.
 
     Returns:
-        One row a scheme: macro_f1 over all folds' predictions together, mean and sd over the folds, and
+        One row per scheme: macro_f1 over all folds' predictions together, mean and sd over the folds, and
         ``shares_video``, the share of validation clips whose video is in their training part (no such column
         where the corpus knows no videos).
     """
@@ -158,7 +158,7 @@ def scheme_table(estimator: BaseEstimator, corpus: Corpus, clips: Clips) -> pd.D
 
 
 def units_for(corpus: Corpus, ids: pd.Index, by: str) -> pd.Series | None:
-    """What a bootstrap draws, by clip id: the clips' speakers or videos; ``None`` for the clips themselves.
+    """Return what a bootstrap draws, by clip id: the clips' speakers or videos; ``None`` for the clips themselves.
 
     Raises:
         UsageError: the speaker or video of a clip is not known, or all clips are of one.
@@ -176,6 +176,6 @@ def _shared_share(corpus: Corpus, cuts: list[Fold]) -> float:
 
 
 def shares_video(corpus: Corpus, train: Sequence[str], held_out: Sequence[str]) -> pd.Series:
-    """For each held-out clip, by id, whether its video gives training clips too."""
+    """Say of each held-out clip, by id, whether its video gives training clips too."""
     video = corpus.frame.set_index("id")["video"]
     return video.loc[list(held_out)].isin(set(video.loc[list(train)]) - {""})

@@ -7,20 +7,20 @@ import pandas as pd
 from IPython.display import HTML
 from sklearn.feature_extraction.text import CountVectorizer
 
-from emoser_lib.corpora import LABELS, Corpus, check, clip_seconds
+from emoser_lib.corpora import Corpus, check, clip_seconds
 from emoser_lib.corpora.describe import Description
-from emoser_lib.experiments import Record, paper_interval, published_records
+from emoser_lib.experiments import paper_interval
 from emoser_lib.systems.classical.baselines import BASELINES
 
 TABLE_3 = "thau-table3-"
-"""How the ids of the claims of seed 1's Table 3 begin."""
+"""How the ids of the claims of THAU-UPM's Table 3 begin."""
 
 ONE_LINE = 60
 """Characters: a table whose cells are no longer is not wrapped, it scrolls inside its box."""
 
 
 def splits(description: Description) -> pd.DataFrame:
-    """Clips, hours, videos, speakers and labels of every split; what is not known is empty."""
+    """Tabulate clips, hours, videos, speakers and labels of every split; what is not known is empty."""
     rows = {
         name: counted.model_dump(exclude={"labels"}) | counted.labels for name, counted in description.splits.items()
     }
@@ -28,7 +28,7 @@ def splits(description: Description) -> pd.DataFrame:
 
 
 def lengths(corpus: Corpus) -> pd.DataFrame:
-    """Mean, median and longest of the clips' seconds and words; what the corpus does not know is left out."""
+    """Tabulate mean, median and longest of the clips' seconds and words; what is not known is left out."""
     words = [len(text.split()) for text in corpus.frame["transcription"] if text]
     rows = {
         name: {"mean": np.mean(n), "median": np.median(n), "longest": np.max(n)}
@@ -39,7 +39,7 @@ def lengths(corpus: Corpus) -> pd.DataFrame:
 
 
 def shared_by_splits(corpus: Corpus) -> pd.DataFrame:
-    """Clips outside the training split that share a video or, word for word, a transcription with it.
+    """Count the clips outside the training split that share a video or a transcription with it.
 
     A column that the corpus does not know is left out.
     """
@@ -55,7 +55,7 @@ def shared_by_splits(corpus: Corpus) -> pd.DataFrame:
 
 
 def findings(corpus: Corpus) -> pd.DataFrame:
-    """What `check` finds, counted by kind, with one clip as an example."""
+    """Count what `check` finds by kind, with one clip as an example."""
     found = pd.DataFrame([{"finding": f.kind, "example": f.clip, "what": f.message} for f in check(corpus)])
     if found.empty:
         return found
@@ -64,7 +64,7 @@ def findings(corpus: Corpus) -> pd.DataFrame:
 
 
 def speakers(corpus: Corpus) -> pd.DataFrame:
-    """Clips of each speaker by label; empty where the corpus does not know who speaks."""
+    """Count the clips of each speaker by label; empty where the corpus does not know who speaks."""
     rows = corpus.frame[(corpus.frame["speaker"] != "") & (corpus.frame["label"] != "")]
     counts = pd.crosstab(rows["speaker"], rows["label"]).reindex(columns=list(corpus.labels), fill_value=0)
     gender = rows.groupby("speaker")["gender"].first()
@@ -72,7 +72,7 @@ def speakers(corpus: Corpus) -> pd.DataFrame:
 
 
 def typical_words(corpus: Corpus, n: int = 6) -> pd.DataFrame:
-    """The words that set each label's training clips apart from the others.
+    """Find the words that set each label's training clips apart from the others.
 
     Ranked by the odds ratio of a clip holding the word, smoothed by one clip; words of one clip are left out.
     """
@@ -91,13 +91,13 @@ def typical_words(corpus: Corpus, n: int = 6) -> pd.DataFrame:
 
 
 def baselines(names: Iterable[str]) -> pd.DataFrame:
-    """What each baseline reads and how it decides."""
+    """Tabulate what each baseline reads and how it decides."""
     rows = {name: {"reads": BASELINES[name].reads, "what it is": BASELINES[name].summary} for name in names}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("baseline")
 
 
 def paper_intervals(claims: pd.DataFrame) -> pd.DataFrame:
-    """Table 3 of seed 1: the printed ± and the one rebuilt from the score and n = 750."""
+    """Compare the printed ± of THAU-UPM's Table 3 with the one rebuilt from the score and n = 750."""
     rows = claims[claims.index.str.startswith(TABLE_3)]
     n = int(claims.value["thau-clips-test"])
     rebuilt = [paper_interval(value, n)[1] - value for value in rows["value"]]
@@ -108,7 +108,7 @@ def paper_intervals(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def paper_scores(claims: pd.DataFrame) -> pd.DataFrame:
-    """Table 3 of seed 1 as printed."""
+    """Tabulate THAU-UPM's Table 3 as printed."""
     rows = claims[claims.index.str.startswith(TABLE_3)]
     table = pd.DataFrame(
         {"macro-F1": rows["printed"], "±": rows["interval"].map("{:.4f}".format), "place": rows["place"]}
@@ -117,119 +117,13 @@ def paper_scores(claims: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def recorded_scores(notebook: str) -> pd.DataFrame:
-    """Scores by system of a chapter's committed records, with where they come from."""
-    rows = [
-        {
-            "system": system,
-            "run": record.run,
-            "macro-F1": scored["macro_f1"],
-            "low": scored["low"],
-            "high": scored["high"],
-            "UAR": scored["uar"],
-            "UAR low": scored.get("uar_low"),
-            "UAR high": scored.get("uar_high"),
-            "accuracy": scored["accuracy"],
-            "n": scored["n"],
-            "evaluated on": evaluated_on(record),
-        }
-        for record in published_records(notebook)
-        for system, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
-    ]
-    # A test before the folds that chose for it, and what was scored on more clips before what was on fewer.
-    rows.sort(key=lambda row: (row["evaluated on"].endswith("test"), row["n"]), reverse=True)
-    table = pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()
-    return table.dropna(axis=1, how="all")  # older records have no interval of the UAR
-
-
-def recorded_swings(notebook: str) -> pd.DataFrame:
-    """What the rarest label alone can do to macro-F1, from a chapter's committed records."""
-    rows = [
-        {
-            "corpus": record.corpus.name,
-            "system": record.parameters["system"],
-            "macro-F1": record.metrics["macro_f1"],
-            "rarest label": record.metrics["rarest"],
-            "its clips": record.metrics["rarest_n"],
-            "none to all right": record.metrics["rarest_swing"],
-        }
-        for record in published_records(notebook)
-        if record.corpus and "rarest_swing" in record.metrics
-    ]
-    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
-
-
-def recorded_intervals(notebook: str) -> pd.DataFrame:
-    """Intervals of a chapter's committed records, the widest first."""
-    rows = [
-        {"corpus": record.corpus.name, "interval": name, "low": of["low"], "high": of["high"], "width": of["width"]}
-        for record in published_records(notebook)
-        if record.corpus
-        for name, of in sorted(record.metrics.get("intervals", {}).items(), key=lambda named: -named[1]["width"])
-    ]
-    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
-
-
-def recorded_schemes(notebook: str) -> pd.DataFrame:
-    """Scores by fold scheme of a chapter's committed records."""
-    rows = [
-        {"corpus": record.corpus.name, "scheme": name} | of
-        for record in published_records(notebook)
-        if record.corpus
-        for name, of in record.metrics.get("schemes", {}).items()
-    ]
-    columns = ["corpus", "scheme", "macro_f1", "fold_mean", "fold_sd"]  # what follows is only where videos are known
-    return pd.DataFrame(rows, columns=[*columns, "shares_video"]).set_index("corpus")
-
-
-def recorded_splits(notebook: str) -> pd.DataFrame:
-    """Splits of the corpora that a chapter's committed records describe."""
-    rows = [
-        {"corpus": record.corpus.name, "split": name, "clips": s["clips"], "hours": s["hours"]}
-        | {label: s["labels"][label] for label in LABELS if label in s["labels"]}
-        | {"video in train": record.metrics.get("shared", {}).get(name, {}).get("video in train")}
-        for record in published_records(notebook)
-        if record.corpus
-        for name, s in sorted(record.metrics.get("splits", {}).items(), reverse=True)
-    ]
-    return pd.DataFrame(rows).set_index("corpus") if rows else pd.DataFrame()
-
-
-def provenance(notebook: str) -> pd.DataFrame:
-    """The command, commit, date, time and machine of a chapter's committed records."""
-    rows = [
-        {
-            "command": record.command,
-            "commit": record.commit,
-            "date": record.date[:10],
-            "time": f"{record.seconds:.0f} s, {record.hardware['cpu']}, {record.hardware['cores']} cores",
-        }
-        for record in published_records(notebook)
-    ]
-    return pd.DataFrame(rows)
-
-
 def _systems(claims: pd.DataFrame) -> pd.Index:
     """Names of the systems that claims are about: what stands before the colon, short enough for a table."""
     return pd.Index(claims["text"].str.split(":").str[0].str.replace(" with LoRA", ""), name="system")
 
 
-def evaluated_on(record: Record) -> str:
-    """Which clips a record's scores are about: "emospeech, test", "elicited_es, 5 folds, speaker"; and whether other
-    clips of their speakers were heard first."""
-    asked = record.parameters
-    if "refit" in asked:  # trained systems: the test, or the folds that chose the settings (of adapters the first)
-        which = asked["folds"] if "encoder" in asked else asked["folds"][:1]
-        named = f"fold {which[0]}" if len(which) == 1 else f"{len(which)} folds"
-        how = "test" if asked["refit"] else f"{named}, {asked['scheme']}"
-        how += ", normalised by speaker" if asked.get("normalised_by") else ""
-    else:
-        how = "test" if asked["evaluate"] == "test" else f"folds, {asked['scheme']}"
-    return f"{asked['corpus']}, {how}"
-
-
 def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
-    """A table for a page: rounded, nothing cut off, text escaped, wide ones scroll inside their box.
+    """Render a table for a page: rounded, nothing cut off, text escaped, wide ones scroll inside their box.
 
     Args:
         table: its index becomes the first column, if it has a name or is not just numbers.

@@ -35,7 +35,7 @@ def about_audio(findings: list[Finding]) -> dict[str, str]:
     return {
         f.clip: str(f.kind)
         for f in findings
-        if f.kind not in (FindingKind.NO_TRANSCRIPTIONS, FindingKind.UNKNOWN_LABEL)
+        if f.kind not in (FindingKind.NO_TRANSCRIPTIONS, FindingKind.NO_LABELS, FindingKind.UNKNOWN_LABEL)
     }
 
 
@@ -72,10 +72,10 @@ def test_each_fault_of_audio_is_named_with_its_clip_and_nothing_else_is(tmp_path
 
 def test_what_the_reader_refuses_is_unreadable(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan] * 999), RATE, subtype="FLOAT")
-    soundfile.write(tmp_path / "fine.aiff", speech(), RATE)
-    paths = [str(tmp_path / "nan.wav"), str(tmp_path / "fine.aiff")]
-    corpus = Corpus("own", build_frame({"id": ["nan", "aiff"], "audio": paths}))
-    assert named(check(corpus), FindingKind.UNREADABLE_AUDIO) == ["nan", "aiff"]
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nnan.wav\n")
+    paths = [str(tmp_path / "nan.wav"), str(tmp_path / "list.m3u8")]
+    corpus = Corpus("own", build_frame({"id": ["nan", "list"], "audio": paths}))
+    assert named(check(corpus), FindingKind.UNREADABLE_AUDIO) == ["nan", "list"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,7 @@ def test_a_corpus_without_audio_or_text_is_one_finding_each_not_one_a_clip() -> 
     assert [(f.kind, f.clip) for f in check(corpus)] == [
         (FindingKind.NO_AUDIO, ""),
         (FindingKind.NO_TRANSCRIPTIONS, ""),
+        (FindingKind.NO_LABELS, ""),
     ]
 
 
@@ -161,4 +162,4 @@ def test_elicited_es_has_its_five_clipped_clips_and_the_sentences_all_speakers_s
 
 def test_a_name_that_is_too_long_for_a_file_is_missing_audio() -> None:
     frame = build_frame({"id": ["a"], "audio": ["x" * 5000 + ".wav"], "transcription": ["hola"]})
-    assert [finding.kind for finding in check(Corpus("mine", frame))] == [FindingKind.MISSING_AUDIO]
+    assert named(check(Corpus("mine", frame)), FindingKind.MISSING_AUDIO) == list(frame["id"])

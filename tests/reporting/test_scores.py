@@ -12,9 +12,6 @@ from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.tables import (
     lengths,
     paper_intervals,
-    recorded_schemes,
-    recorded_scores,
-    recorded_swings,
     shared_by_splits,
     typical_words,
 )
@@ -106,13 +103,6 @@ def test_typical_words_are_the_cues_and_need_transcriptions(demo: Corpus) -> Non
     assert lengths(silent).empty
 
 
-def test_what_the_records_say_of_the_six_fear_clips_is_shown() -> None:
-    row = recorded_swings("02-scoring").loc["emospeech"]
-    assert (row["rarest label"], row["its clips"]) == ("fear", 6)
-    assert list(recorded_schemes("02-scoring")["scheme"]) == ["paper", "video"]
-    assert recorded_swings("no-such-chapter").empty
-
-
 @pytest.mark.needs_data
 def test_the_real_test_shares_videos_with_training() -> None:
     shared = shared_by_splits(load_corpus("emospeech"))
@@ -144,9 +134,3 @@ def test_intervals_by_speaker_need_speakers(demo: Corpus) -> None:
     without = Corpus("w", demo.frame.assign(speaker=""))
     with pytest.raises(UsageError, match="corpus 'w' has no two speakers"):
         score_table(without, {"same": without.training().set_index("id")["label"]}, 100, by="speaker")
-
-
-def test_recorded_scores_have_a_column_only_where_something_is_known() -> None:
-    table = recorded_scores("03-classical")
-    assert {"macro-F1", "UAR", "evaluated on"} <= set(table) and "UAR low" not in table
-    assert recorded_scores("no-such-chapter").empty

@@ -1,7 +1,7 @@
 """Is a system as often right as it says? Calibration, one temperature for all clips, and answers that are left out.
 
-What a system says is a frame of log-probabilities, one row a clip and one column a label; gold labels are a Series by
-the same clip ids.
+What a system says is a frame of log-probabilities, one row per clip and one column per label; gold labels are a Series
+by the same clip ids.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ TEMPERATURES = (0.01, 100.0)
 
 
 def surest(said: pd.DataFrame) -> pd.DataFrame:
-    """The likeliest label of each clip, ``answer``, and its probability, ``confidence``."""
+    """Return the likeliest label of each clip, ``answer``, and its probability, ``confidence``."""
     return pd.DataFrame({"answer": said.idxmax(axis=1), "confidence": np.exp(said.max(axis=1))})
 
 
 def reliability(said: pd.DataFrame, gold: pd.Series, bins: int = 15) -> pd.DataFrame:
-    """How often answers of about the same confidence are right.
+    """Count how often answers of about the same confidence are right.
 
     Args:
         said: log-probabilities.
@@ -31,7 +31,7 @@ def reliability(said: pd.DataFrame, gold: pd.Series, bins: int = 15) -> pd.DataF
         bins: of equal width; a confidence on a border belongs to the bin below it (15, as Guo et al. 2017).
 
     Returns:
-        One row a bin that has clips: ``low``, ``high``, ``clips``, ``confidence`` (mean), ``accuracy``.
+        One row per bin that has clips: ``low``, ``high``, ``clips``, ``confidence`` (mean), ``accuracy``.
 
     >>> said = np.log(pd.DataFrame({"joy": [0.9, 0.8], "fear": [0.1, 0.2]}, index=["a", "b"]))
     >>> reliability(said, pd.Series({"a": "joy", "b": "fear"}), bins=2)[["clips", "accuracy"]].values.tolist()
@@ -51,7 +51,7 @@ def reliability(said: pd.DataFrame, gold: pd.Series, bins: int = 15) -> pd.DataF
 
 
 def expected_calibration_error(said: pd.DataFrame, gold: pd.Series, bins: int = 15) -> float:
-    """ECE: the gap between confidence and accuracy of each bin of `reliability`, weighted by its clips.
+    """Compute the ECE: the gap between confidence and accuracy of each bin, weighted by its clips.
 
     With few clips it is above 0 even for perfect probabilities: bins are small, and gaps do not cancel.
     """
@@ -60,18 +60,18 @@ def expected_calibration_error(said: pd.DataFrame, gold: pd.Series, bins: int = 
 
 
 def negative_log_likelihood(said: pd.DataFrame, gold: pd.Series) -> float:
-    """Mean of ``-log p`` of the gold label, in nats; unlike the ECE it is lowest for the true probabilities."""
+    """Average ``-log p`` of the gold label, in nats; unlike the ECE it is lowest for the true probabilities."""
     return -float(_at_gold(said, gold).mean())
 
 
 def brier_score(said: pd.DataFrame, gold: pd.Series) -> float:
-    """Mean over clips of the squared distance to certainty of the gold label, 0 … 2 (Brier 1950)."""
+    """Average the clips' squared distance to certainty of the gold label, 0 … 2 (Brier 1950)."""
     certain = pd.get_dummies(_of(gold, said)).reindex(columns=said.columns, fill_value=False)
     return float(((said.apply(np.exp) - certain) ** 2).sum(axis=1).mean())
 
 
 def tempered(said: pd.DataFrame, temperature: float) -> pd.DataFrame:
-    """Log-probabilities divided by a temperature and normalised again: above 1 less sure, below 1 surer.
+    """Divide log-probabilities by a temperature and normalise them: above 1 less sure, below 1 surer.
 
     >>> said = np.log(pd.DataFrame({"joy": [0.8], "fear": [0.2]}))
     >>> np.exp(tempered(said, 2.0)).round(2).values.tolist()
@@ -82,7 +82,7 @@ def tempered(said: pd.DataFrame, temperature: float) -> pd.DataFrame:
 
 
 def fit_temperature(said: pd.DataFrame, gold: pd.Series) -> float:
-    """The temperature with the lowest `negative_log_likelihood` on these clips (Guo et al. 2017).
+    """Find the temperature with the lowest `negative_log_likelihood` on these clips (Guo et al. 2017).
 
     It changes no answer. If all answers are right it goes to the lowest value that is looked at.
 
@@ -143,7 +143,7 @@ def halves(units: pd.Series, seed: int = 0) -> pd.Series:
 
 
 def risk_coverage(confidence: pd.Series, right: pd.Series) -> pd.DataFrame:
-    """What a system would score if it answered only the clips it is surest of (Geifman & El-Yaniv 2017).
+    """Score a system that answers only the clips it is surest of (Geifman & El-Yaniv 2017).
 
     Of clips with the same confidence none comes first: each counts with their mean.
 
@@ -152,7 +152,7 @@ def risk_coverage(confidence: pd.Series, right: pd.Series) -> pd.DataFrame:
         right: whether it is right, by the same ids.
 
     Returns:
-        One row a number of answered clips, from 1 to all: ``coverage`` (their share) and ``risk`` (share of wrong
+        One row per number of answered clips, from 1 to all: ``coverage`` (their share) and ``risk`` (share of wrong
         answers among them).
 
     >>> sure = pd.Series({"a": 0.9, "b": 0.6, "c": 0.5})
@@ -166,7 +166,7 @@ def risk_coverage(confidence: pd.Series, right: pd.Series) -> pd.DataFrame:
 
 
 def risk_area(curve: pd.DataFrame) -> float:
-    """Area under a risk-coverage curve: its mean risk. An order that says nothing has the risk at full coverage."""
+    """Compute the area under a risk-coverage curve, its mean risk. A random order has the risk at full coverage."""
     return float(curve["risk"].mean())
 
 
@@ -180,5 +180,5 @@ def _of(series: pd.Series, frame: pd.DataFrame) -> pd.Series:
 def _at_gold(frame: pd.DataFrame, gold: pd.Series) -> np.ndarray:
     places = frame.columns.get_indexer(pd.Index(_of(gold, frame)))
     if (places < 0).any():
-        raise UsageError(f"the label '{_of(gold, frame)[places < 0].iloc[0]}' has no column: give one a label.")
+        raise UsageError(f"the label '{_of(gold, frame)[places < 0].iloc[0]}' has no column: give each label one.")
     return frame.to_numpy()[np.arange(len(frame)), places]

@@ -51,7 +51,7 @@ class Interval(Immutable):
 
 
 class ScoreDifference(Interval):
-    """The difference first system - second system, with its interval and a two-sided p-value."""
+    """Difference of two systems' scores, first - second, with its interval and a two-sided p-value."""
 
     p: float
 
@@ -69,7 +69,7 @@ class Randomisation(Immutable):
 
 
 def paper_interval(macro_f1: float, n: int) -> tuple[float, float]:
-    """The ± of seed 1, Table 3: ``F ± 1.96 sqrt(F (1 - F) / n)``.
+    """Return the ± of THAU-UPM, Table 3: ``F ± 1.96 sqrt(F (1 - F) / n)``.
 
     This is the normal 95 % interval of an accuracy over n clips; applied to macro-F1, as in the paper, it has
     no guarantee. Not cut to 0 … 1. The formula is unstated there; it gives all six rows to 0.0002.
@@ -104,7 +104,7 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Bootstrap interval of one system's score, over clips or over whole groups (videos, speakers).
+    """Bootstrap the interval of one system's score, over clips or over whole groups (videos, speakers).
 
     Clips of one video are alike, so resampling clips makes the interval too narrow; with ``groups`` whole groups
     are drawn. ``scipy.stats.bootstrap`` resamples; each resample is scored from its confusion matrix, over the
@@ -149,7 +149,7 @@ def paired_bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> ScoreDifference:
-    """Bootstrap interval of the difference ``metric(a) - metric(b)`` on the same resampled clips or groups.
+    """Bootstrap the interval of the difference ``metric(a) - metric(b)`` on the same resampled clips or groups.
 
     The p-value inverts the percentile interval: ``p = min(1, 2 min(1 + #{d* <= 0}, 1 + #{d* >= 0}) / (R + 1))``
     over the R resampled differences d*. Identical systems have difference 0 and p 1.
@@ -177,7 +177,7 @@ def approximate_randomisation(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Randomisation:
-    """Two-sided test that a and b are exchangeable: their answers are swapped at random, by clip or by group.
+    """Test, two-sided, that a and b are exchangeable: their answers are swapped by clip or by group.
 
     ``p = (1 + #{|d*| >= |d|}) / (R + 1)`` with d the observed difference and d* that after each unit's answers
     were swapped with probability 1/2 (Noreen 1989; Yeh 2000, arXiv cs/0008005).
@@ -216,7 +216,7 @@ _ROUNDING = 1e-12
 
 
 class _Units:
-    """What is resampled: clips or groups, each as the confusion matrices it adds, one a system.
+    """What is resampled: clips or groups, each as the confusion matrices it adds, one per system.
 
     Units that add the same matrices are one kind: 750 clips of six labels are at most 36 kinds for one system,
     so a resample is scored from how often each kind was drawn.

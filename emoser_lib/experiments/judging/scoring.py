@@ -27,7 +27,7 @@ class LabelScore(Immutable):
 
 
 class Score(Immutable):
-    """What a set of predictions is worth. All values but counts are in 0 … 1.
+    """Scores of a set of predictions. All values but counts are in 0 … 1.
 
     Attributes:
         macro_f1: mean of the labels' F1, every label weighing the same.
@@ -93,7 +93,7 @@ def score(gold: Labelled, predicted: Labelled, labels: Sequence[str]) -> Score:
 
 
 def macro_f1_from_confusion(confusion: npt.ArrayLike) -> Floats:
-    """Macro-F1 of many confusion matrices at once: equal to scikit-learn's with ``zero_division=0``.
+    """Compute macro-F1 of many confusion matrices at once, as scikit-learn with ``zero_division=0``.
 
     Args:
         confusion: counts [..., K gold, K predicted].
@@ -110,7 +110,7 @@ def macro_f1_from_confusion(confusion: npt.ArrayLike) -> Floats:
 
 
 def accuracy_from_confusion(confusion: npt.ArrayLike) -> Floats:
-    """Accuracy of many confusion matrices [..., K, K] at once.
+    """Compute the accuracy of many confusion matrices [..., K, K] at once.
 
     >>> accuracy_from_confusion([[1, 1], [0, 2]]).item()
     0.75
@@ -120,7 +120,7 @@ def accuracy_from_confusion(confusion: npt.ArrayLike) -> Floats:
 
 
 def uar_from_confusion(confusion: npt.ArrayLike) -> Floats:
-    """Unweighted average recall of many confusion matrices [..., K gold, K predicted] at once.
+    """Compute the unweighted average recall of many confusion matrices [..., K gold, K predicted] at once.
 
     >>> uar_from_confusion([[1, 1], [0, 2]]).item()
     0.75
@@ -167,7 +167,7 @@ def encode(labels: Sequence[str], **columns: Labelled) -> dict[str, npt.NDArray[
 
 
 def in_order_of(reference: Labelled, column: Labelled, first: str, name: str) -> npt.NDArray[np.object_]:
-    """Values of ``column`` in the order of ``reference``: by id where both are Series, else by position.
+    """Put ``column`` in the order of ``reference``: by id where both are Series, else by position.
 
     Raises:
         UsageError: ids that do not match or occur twice, or unequal lengths. ``first`` and ``name`` are

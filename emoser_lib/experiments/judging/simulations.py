@@ -15,14 +15,14 @@ from emoser_lib.experiments.judging.intervals import paper_interval
 from emoser_lib.experiments.judging.scoring import Floats, macro_f1_from_confusion
 
 LEVEL = 0.95
-"""Nominal coverage of the intervals, and 1 - the size of the tests (as in seed 1, Table 3)."""
+"""Nominal coverage of the intervals, and 1 - the size of the tests (as in THAU-UPM, Table 3)."""
 
 ALIKE = (0.0, 0.5, 1.0)
 """How alike two systems answer, see `joint_answers`: no paper says it, so all are shown."""
 
 
 def knowing(macro_f1: float, counts: Sequence[int], never: int | None = None) -> Floats:
-    """How a made-up system of a given macro-F1 answers: it knows the same share of each label's clips.
+    """Make up how a system of a given macro-F1 answers: it knows the same share of each label's clips.
 
     The clips that it does not know it guesses, each label as often as the test has it. Real systems know some labels
     better than others; of the papers' no score by label is printed, so nothing closer can be made up.
@@ -60,7 +60,7 @@ def knowing(macro_f1: float, counts: Sequence[int], never: int | None = None) ->
 
 
 def joint_answers(a: Floats, b: Floats, alike: float) -> Floats:
-    """How two systems answer the same clips.
+    """Make up how two systems answer the same clips.
 
     Args:
         a, b: how each answers, [K gold, K answers].
@@ -94,7 +94,7 @@ def power(
     draws: int = 2000,
     seed: int = 0,
 ) -> float:
-    """How often a paired test would call the difference of two systems significant, if it were what is printed.
+    """Estimate how often a paired test would find the difference of two systems, if it were what is printed.
 
     The test is that of `approximate_randomisation`: answers are exchanged clip by clip. Its critical value comes from
     as many draws of two systems whose answers are exchangeable.
@@ -128,7 +128,7 @@ def coverage(
     resamples: int = 400,
     seed: int = 0,
 ) -> dict[str, float]:
-    """How often an interval holds the score that a system has on all clips there could be, test splits being drawn.
+    """Estimate how often an interval holds a system's score on all possible clips, test splits being drawn.
 
     Args:
         macro_f1: that score.
@@ -165,13 +165,13 @@ def coverage(
 
 
 def own_noise(by_fold: pd.DataFrame) -> tuple[float, float]:
-    """How much a system's score on a fold varies, and which share of that variance all systems have in common.
+    """Estimate how much a system's score on a fold varies, and which share of it all systems have in common.
 
     A two-way analysis of variance without replication: what is left when each system's mean and each fold's mean are
     taken off is a system's own noise. Hard folds are hard for all systems, and cannot decide which is the best.
 
     Args:
-        by_fold: one row a system, one column a fold.
+        by_fold: one row per system, one column per fold.
 
     Returns:
         The standard deviation over the folds of one system, on average; the share.
@@ -195,13 +195,13 @@ def own_noise(by_fold: pd.DataFrame) -> tuple[float, float]:
 def selection_optimism(
     sd: float, shared: float, systems: int, folds: int = 5, draws: int = 2000, seed: int = 0
 ) -> float:
-    """How far the best mean over the folds lies above the truth, if all systems of a grid are equally good.
+    """Simulate how far the best mean over the folds lies above the truth, if all systems are equally good.
 
     Args:
         sd: standard deviation of one system's score over the folds.
         shared: share of its variance that all systems have in common.
         systems: cells of the grid.
-        folds: whose mean chooses (seed 1: 5).
+        folds: whose mean chooses (THAU-UPM: 5).
         draws: of a grid.
         seed: of the draws.
 

@@ -46,7 +46,7 @@ Access = Literal["here", "open", "by hand", "accepted", "refused", "unknown"]
 
 
 class RunNeeds(Immutable):
-    """What one run needs. ``None`` and 0 where it needs no checkpoint.
+    """Needs of one run. ``None`` and 0 where it needs no checkpoint.
 
     Attributes:
         notebook, run, key: which run, see `PlannedRun`.
@@ -96,7 +96,7 @@ class RunNeeds(Immutable):
 
 
 class DryRun(Immutable):
-    """What the runs of a profile need, one by one and together.
+    """Needs of the runs of a profile, one by one and together.
 
     Attributes:
         profile: its name.
@@ -148,7 +148,7 @@ def dry_run(planned: Sequence[PlannedRun], profile: str) -> DryRun:
 
 
 def describe_plan(done: DryRun) -> str:
-    """A dry run in lines for people.
+    """Write a dry run in lines for people.
 
     >>> print(describe_plan(dry_run([], "demo")))
     together: 0 trainings, 0 MB of memory at most, 0 MB to download

@@ -30,7 +30,7 @@ WINDOW_FRAMES = 1500
 
 
 def answering_flops(planned: PlannedRun) -> dict[str, int | None]:
-    """What answering one clip costs, for each system of a planned run.
+    """Count the FLOPs of answering one clip, for each system of a planned run.
 
     A clip of `CLIP_SECONDS` and a prompt of the planned length, alone: the encoder, the bridge, the language
     model over all tokens, the logits at the answer only. An adapter is taken as merged into its matrices.
@@ -48,7 +48,7 @@ def answering_flops(planned: PlannedRun) -> dict[str, int | None]:
 
 
 def counted(run: Callable[[], object]) -> int:
-    """FLOPs of a call, as torch counts them.
+    """Count the FLOPs of a call, as torch does.
 
     >>> a = torch.empty(2, 3, device="meta")
     >>> counted(lambda: a @ a.T)
@@ -88,7 +88,7 @@ def _hearing(llm: str, hears: str, system: AudioSystem, full: bool) -> int | Non
 
 
 def encoder_flops(encoder: MetaEncoder, frames: int) -> int | None:
-    """What an encoder takes for so many frames of one clip; ``None`` where it cannot be built here."""
+    """Count the FLOPs of an encoder for so many frames of one clip; ``None`` where it cannot be built here."""
     model: Any = encoder.model
     if model is None:
         return None

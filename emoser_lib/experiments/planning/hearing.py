@@ -53,7 +53,7 @@ END, ASK = 8, 16
 
 
 class Recordings(Immutable):
-    """What an encoder makes of a corpus, once.
+    """Frames that an encoder makes of a corpus, once.
 
     Attributes:
         clips: of the corpus; ``None``: it is not here, and nobody knows.
@@ -72,7 +72,7 @@ class Recordings(Immutable):
 
 
 class EncoderNeeds(Immutable):
-    """What an audio encoder needs.
+    """Needs of an audio encoder.
 
     Attributes:
         checkpoint, licence, gated, access, download_bytes: as in `Needs`; the whole checkpoint is downloaded.
@@ -92,7 +92,7 @@ class EncoderNeeds(Immutable):
 
 
 class SystemNeeds(Immutable):
-    """What one system of a run needs.
+    """Needs of one system of a run.
 
     Attributes:
         name: what sets it apart in the run.
@@ -128,7 +128,7 @@ class PlannedTraining:
 
 
 def trained_systems(settings: AudioSettings) -> list[PlannedTraining]:
-    """What a chapter trains with these settings. The refit is the best one's: of memory it needs no more."""
+    """List what a chapter trains with these settings. The refit is the best one's and needs no more memory."""
     folds, refit = len(settings.folds), int(isinstance(settings, RefitSettings) and settings.refit)
     match settings:
         case AuditSettings():
@@ -174,7 +174,7 @@ def trained_systems(settings: AudioSettings) -> list[PlannedTraining]:
 
 
 def recordings(settings: AudioSettings, systems: list[PlannedTraining], encoder: str) -> Recordings:
-    """What the feature cache takes for the clips of a run, see `Recordings`."""
+    """Count what the feature cache takes for the clips of a run, see `Recordings`."""
     made, per_clip = meta_encoder(encoder), {}
     for trained in (t for t in systems if t.encoder == encoder):
         number, frames = clip_entries(trained.system)
@@ -187,7 +187,7 @@ def recordings(settings: AudioSettings, systems: list[PlannedTraining], encoder:
 
 
 def clip_entries(system: AudioSystem) -> tuple[int, int]:
-    """Windows of a clip, and the frames of each."""
+    """Return the windows of a clip, and the frames of each."""
     window = system.window_seconds
     if not window or window >= CLIP_SECONDS:
         return 1, _frames(CLIP_SECONDS)
@@ -199,7 +199,7 @@ def _frames(seconds: float) -> int:
 
 
 def clips_of(settings: Settings) -> int | None:
-    """Clips of the corpus that is heard, as far as they are known; see `Recordings`."""
+    """Return the clips of the corpus that is heard, as far as they are known; see `Recordings`."""
     try:
         return len(load_corpus(settings.heard) if isinstance(settings, AuditSettings) else settings.load())
     except EmoserError:
@@ -244,14 +244,14 @@ def system_needs(
 
 
 def meta_bridge(system: AudioSystem, encoder: MetaEncoder, width: int) -> Joined:
-    """The bridge of a system, without numbers, before a language model of so wide embeddings."""
+    """Build the bridge of a system, on the meta device, for a language model of so wide embeddings."""
     layers = encoder.layers if system.layer == "weighted" else 1
     with torch.device("meta"):
         return Joined(system.bridge, layers, encoder.width, width)
 
 
 def batch_shape(system: AudioSystem, clips: int, bridge: Joined, encoder: MetaEncoder) -> BatchShape:
-    """What a language model gets of a batch."""
+    """Return the shape of what a language model gets of a batch."""
     _, frames = clip_entries(system)
     layers = encoder.layers if system.layer == "weighted" else 1
     values = torch.empty(clips, layers, frames, encoder.width, device="meta")

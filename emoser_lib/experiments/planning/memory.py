@@ -63,7 +63,7 @@ class Memory(Immutable):
 
 
 class Adapter(Immutable):
-    """What one rank of a grid needs.
+    """Needs of one rank of a grid.
 
     Attributes:
         rank: of the adapter.
@@ -80,7 +80,7 @@ class Adapter(Immutable):
 
 @dataclass(frozen=True)
 class AudioInput:
-    """What the language model hears of a batch, without numbers.
+    """Shape of what the language model hears of a batch.
 
     Attributes:
         bridge: that makes it.
@@ -94,7 +94,7 @@ class AudioInput:
 
 
 def number_bytes(dtype: str) -> int:
-    """Bytes of one number.
+    """Return the bytes of one number.
 
     >>> number_bytes("bfloat16")
     2
@@ -104,7 +104,7 @@ def number_bytes(dtype: str) -> int:
 
 @dataclass(frozen=True)
 class BatchShape:
-    """What a packed batch is made of, without numbers.
+    """Shape of a packed batch.
 
     Attributes:
         batch_size: clips, or windows of clips.
@@ -122,7 +122,7 @@ class BatchShape:
 
 
 def activation_bytes(model: "CausalLM", shape: BatchShape) -> int:
-    """What the forward pass of one packed batch keeps for the backward pass, counted in the graph that autograd makes.
+    """Count what the forward pass of a packed batch keeps for the backward pass, in autograd's graph.
 
     Args:
         model: with an adapter or, with audio, frozen; on any device.
@@ -136,7 +136,7 @@ def activation_bytes(model: "CausalLM", shape: BatchShape) -> int:
 
 
 def packed_forward(model: "CausalLM", shape: BatchShape) -> Callable[[], Tensor]:
-    """The forward pass of one packed batch with its loss, ready to be run; arguments as `activation_bytes`."""
+    """Prepare the forward pass of one packed batch with its loss; arguments as `activation_bytes`."""
     heard, prefix, targets = shape.heard, shape.prefix, shape.targets
     device = next(model.parameters()).device
     places = heard.places if heard else 0
@@ -173,7 +173,7 @@ def adapter_needs(
     rest: int = REST_TOKENS,
     frozen: int = 0,
 ) -> Adapter:
-    """What training a language model's adapter takes.
+    """Count what training a language model's adapter takes.
 
     Args:
         model: on the meta device; it gets the adapter.
@@ -202,14 +202,15 @@ def adapter_needs(
 
 
 def quietly_adapted(model: "PreTrainedModel", lora: Lora) -> "PeftModel":
-    """`add_lora`, where nobody trains: peft asks transformers by a name that the latter gives up in its version 6."""
+    """Call `add_lora` without peft's warning, where nobody trains: transformers 6 gives up a name that peft asks
+    for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         return add_lora(model, lora)
 
 
 def module_activation_bytes(module: nn.Module, *given: Any) -> int:
-    """The same of any module that is called with ``given``."""
+    """Count as `activation_bytes` does, of any module that is called with ``given``."""
     with _kept([module]) as sizes:
         module.train()(*given)
     return sum(sizes.values())

@@ -40,7 +40,7 @@ class MetaEncoder:
 
 
 def configuration(name: str) -> PretrainedConfig:
-    """The configuration of a checkpoint: its own file where it is here, else what is known about it.
+    """Return the configuration of a checkpoint: its own file where it is here, else what is known about it.
 
     Raises:
         UsageError: the checkpoint is not known.
@@ -56,14 +56,14 @@ def configuration(name: str) -> PretrainedConfig:
 
 
 def meta_model(name: str, dtype: str = "float32") -> PreTrainedModel:
-    """A checkpoint's model with shapes but without numbers."""
+    """Build a checkpoint's model with shapes but without numbers."""
     with torch.device("meta"):
         return attend_by_clip(AutoModelForCausalLM.from_config(configuration(name), dtype=getattr(torch, dtype)))
 
 
 @cache
 def meta_encoder(name: str) -> MetaEncoder:
-    """An encoder on the meta device: by its own configuration where it is here, else by what is known about it.
+    """Build an encoder on the meta device, by its own configuration where it is here, else by what is known.
 
     Raises:
         UsageError: the encoder is not known.
@@ -100,7 +100,7 @@ def _meta_emotion2vec(name: str, model_conf: Mapping[str, Any], where: Path) -> 
 
 
 def size(model: nn.Module) -> int:
-    """How many parameters it has.
+    """Count the parameters of a module.
 
     >>> size(nn.Linear(2, 3))
     9

@@ -26,7 +26,7 @@ VECTOR = 640
 
 @dataclass(frozen=True)
 class QwenNeeds:
-    """What a run of Qwen-Audio needs.
+    """Needs of a run of Qwen-Audio.
 
     Attributes:
         read: parameters of the checkpoint as published.
@@ -62,21 +62,21 @@ def qwen_needs(settings: QwenAudioSettings) -> QwenNeeds:
 
 
 def native_model(checkpoint: str, dtype: str = "float32") -> Any:
-    """The native class of a checkpoint, without numbers."""
+    """Build the native class of a checkpoint, without numbers."""
     native, _ = _configuration(checkpoint)
     with torch.device("meta"):
         return Qwen2AudioForConditionalGeneration(native).to(getattr(torch, dtype))
 
 
 def native_language(checkpoint: str, dtype: str = "float32") -> Any:
-    """Its language model alone, without numbers."""
+    """Build its language model alone, without numbers."""
     native, _ = _configuration(checkpoint)
     with torch.device("meta"):
         return Qwen2ForCausalLM(native.text_config).to(getattr(torch, dtype))
 
 
 def vectors() -> int:
-    """Places that the audio of one clip takes."""
+    """Count the places that the audio of one clip takes."""
     return ceil(CLIP_SECONDS * SAMPLE_RATE / VECTOR)
 
 

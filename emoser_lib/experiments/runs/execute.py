@@ -10,9 +10,19 @@ import sys
 import threading
 
 import papermill
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
 KERNEL = "python3"
+
+
+class OwnPython(KernelSpecManager):
+    """The kernel of this environment, whatever kernels are registered on the machine (JUPYTER_PATH, conda)."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return the one kernel that there is, whatever it is called."""
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
 def main() -> None:
@@ -25,7 +35,12 @@ def main() -> None:
         parameters=job["parameters"],
         # IPC, because with TCP kernels that start at the same time race for ports. The sockets stand beside the
         # connection file; without one of their own, runs in one folder would talk to each other's kernels.
-        km=AsyncKernelManager(kernel_name=KERNEL, transport="ipc", connection_file=job["connection_file"]),
+        km=AsyncKernelManager(
+            kernel_name=KERNEL,
+            kernel_spec_manager=OwnPython(),
+            transport="ipc",
+            connection_file=job["connection_file"],
+        ),
         kernel_name=KERNEL,
         progress_bar=False,
         log_output=True,

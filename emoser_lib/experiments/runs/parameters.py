@@ -26,7 +26,7 @@ TRUE_FALSE = {"true": True, "yes": True, "1": True, "false": False, "no": False,
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of the parameters cell: ``name: annotation = default  # help``."""
+    """A line of the parameters cell: ``name: annotation = default  # help``."""
 
     name: str
     annotation: str
@@ -96,7 +96,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 
 def parameters_of(path: Path) -> dict[str, Parameter]:
-    """The parameters of a notebook, in the order of its cell.
+    """Read the parameters of a notebook, in the order of its cell.
 
     Raises:
         DataError: no or more than one cell is tagged ``parameters``, or a line is not
@@ -131,7 +131,7 @@ def parameters_of(path: Path) -> dict[str, Parameter]:
 
 
 def resolve(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
-    """All parameters with the given values over the defaults.
+    """Complete the given values with the defaults of all other parameters.
 
     Raises:
         UsageError: a name is unknown or a value has the wrong type.

@@ -53,7 +53,7 @@ class PlannedRun:
 def plan(
     notebook: Path, profile: str = "demo", only: str | None = None, changed: Mapping[str, Any] | None = None
 ) -> list[PlannedRun]:
-    """The runs of a notebook in a profile, each checked: names, types and ranges.
+    """List the runs of a notebook in a profile, each checked: names, types and ranges.
 
     Args:
         notebook: path of the notebook; its profiles lie beside it in ``profiles/``.
@@ -87,12 +87,12 @@ def plan(
 
 
 def settings_of(planned: PlannedRun) -> Settings:
-    """The settings of a planned run, as its notebook names them."""
+    """Build the settings of a planned run, as its notebook names them."""
     return CHAPTERS[read_notebook(planned.notebook).metadata["emoser"]["settings"]].check(**planned.parameters)
 
 
 def profile_names(folder: Path) -> list[str]:
-    """The profiles that lie in ``folder``/profiles."""
+    """List the profiles that lie in ``folder``/profiles."""
     return sorted(path.stem for path in (folder / "profiles").glob("*.yaml"))
 
 

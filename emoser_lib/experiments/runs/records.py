@@ -1,20 +1,22 @@
-"""Records: one small JSON a run, status included."""
+"""Records: one small JSON per run, status included."""
 
 import json
-import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emoser_lib.environment import ROOT
 from emoser_lib.errors import DataError
 from emoser_lib.files import write_whole
 
+NOT_RECORDED = "not recorded"
+"""What pages show where a record of schema 1 does not say it."""
+
 
 class RunStatus(StrEnum):
-    """How a run ended. Only the runner sets it."""
+    """Way in which a run ended. Only the runner sets it."""
 
     OK = "ok"
     FAILED = "failed"
@@ -24,7 +26,7 @@ class RunStatus(StrEnum):
 
 
 class CorpusUsed(BaseModel):
-    """Which data a run read; two corpora with the same sha256 are the same."""
+    """Corpus that a run read; two with the same sha256 are the same."""
 
     name: str
     sha256: str
@@ -32,22 +34,27 @@ class CorpusUsed(BaseModel):
 
 
 class Checkpoint(BaseModel):
-    """Which weights a run read; other bytes are another model."""
+    """Weights that a run read, and their device and precision; other bytes are another model."""
 
     name: str
     sha256: str
     note: str = ""
+    device: str | None = None
+    dtype: str | None = None
 
 
-def _null_where_not_finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _null_where_not_finite(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_null_where_not_finite(inner) for inner in value]
-    # A kernel hands NaN and infinity on as text.
-    if value in ("nan", "inf", "-inf"):
-        return None
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+class Computing(BaseModel):
+    """Devices, memory and processes that the kernel computed with.
+
+    Attributes:
+        accelerator: name of the GPU; ``None`` where none was used.
+        accelerator_memory_mb: most memory of it that tensors took.
+        processes: how many computed together.
+    """
+
+    accelerator: str | None
+    accelerator_memory_mb: float | None
+    processes: int
 
 
 class Record(BaseModel):
@@ -55,7 +62,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: int = 1
+    schema_version: Literal[1, 2] = 2
     notebook: str
     profile: str
     run: str
@@ -66,8 +73,10 @@ class Record(BaseModel):
     parameters: dict[str, Any]
     corpus: CorpusUsed | None = None
     checkpoints: list[Checkpoint] = []
-    metrics: Annotated[dict[str, Any], BeforeValidator(_null_where_not_finite)] = {}
+    metrics: dict[str, Any] = {}
     """What the notebook reported; a number that is not finite is ``null``, as strict JSON has none."""
+    computing: Computing | None = None
+    """``None`` where no cell came to tell it, and in records of schema 1."""
     seconds: float
     peak_memory_mb: float
     versions: dict[str, str]
@@ -80,15 +89,31 @@ class Record(BaseModel):
         """What it is called among the committed records: notebook, profile and run."""
         return f"{self.notebook}-{self.profile}-{self.run}"
 
+    @property
+    def devices(self) -> str:
+        """Where its models were and in which precision, for pages: "cuda, bfloat16"."""
+        if self.schema_version == 1:
+            return NOT_RECORDED
+        return "; ".join(dict.fromkeys(f"{used.device}, {used.dtype}" for used in self.checkpoints)) or "no model"
+
+    @property
+    def accelerator(self) -> str:
+        """The GPU and its peak memory, for pages."""
+        if self.computing is None:
+            return NOT_RECORDED
+        name, peak = self.computing.accelerator, self.computing.accelerator_memory_mb
+        return f"{name}, {peak:,.0f} MB at most" if name else "none"
+
 
 class Told(BaseModel):
-    """What a notebook's outputs tell the record: metadata ``emoser`` of each."""
+    """Metadata ``emoser`` of a notebook's outputs: what they tell the record."""
 
     model_config = ConfigDict(extra="forbid")
 
     metrics: dict[str, Any] = {}
     corpus: CorpusUsed | None = None
     checkpoints: list[Checkpoint] = []
+    computing: Computing | None = None
 
 
 def read_record(path: Path) -> Record:
@@ -104,13 +129,13 @@ def read_record(path: Path) -> Record:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records below a folder, oldest first."""
+    """Read all records below a folder, oldest first."""
     paths = (p for pattern in ("**/record.json", "*.json") for p in folder.glob(pattern))
     return sorted(map(read_record, sorted(set(paths))), key=lambda r: r.date)
 
 
 def published_records(notebook: str | None = None) -> list[Record]:
-    """The committed records of ``book/records``: what was measured on real data.
+    """Read the committed records of ``book/records``: what was measured on real data.
 
     Args:
         notebook: only those of this chapter.

@@ -23,7 +23,7 @@ import nbformat
 import psutil
 from pydantic import ValidationError
 
-from emoser_lib.corpora import data_home
+from emoser_lib.corpora import cache_home, data_home
 from emoser_lib.environment import ROOT, commit, hardware, now, versions
 from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
 from emoser_lib.experiments.runs.parameters import read_notebook
@@ -33,9 +33,12 @@ from emoser_lib.files import locked, write_whole
 
 POLL_SECONDS = 0.2
 
+LONGEST_FOLDER = 60
+"""Bytes: a socket's path may have 107 (Linux) or 103 (macOS), and up to 40 come behind the folder."""
+
 
 class Stopped(EmoserError):
-    """The runner was asked to stop (SIGINT, SIGTERM); the record of what was running is written."""
+    """Error: the runner was asked to stop (SIGINT, SIGTERM); the record of what was running is written."""
 
 
 class _Signal(BaseException):
@@ -44,7 +47,7 @@ class _Signal(BaseException):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the executing process ended, and what it left."""
+    """Ending of the executing process, and what it left."""
 
     status: RunStatus
     error: str | None
@@ -56,7 +59,7 @@ class Outcome:
 
 
 def find_notebook(name: str) -> Path:
-    """A notebook by path, or by name below ``notebooks/`` of the current folder or of this checkout.
+    """Find a notebook by path, or by name below ``notebooks/`` of the current folder or of this checkout.
 
     Raises:
         UsageError: there is none.
@@ -107,7 +110,7 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         shutil.rmtree(left_over)
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
-        tempfile.TemporaryDirectory(prefix="emoser-") as sockets,  # a socket's path may have 107 bytes, no more
+        tempfile.TemporaryDirectory(dir=_short_folder(), prefix="emoser-") as sockets,
     ):
         output = Path(partial) / planned.notebook.name
         job = {
@@ -130,9 +133,23 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         return Outcome(status, None if status is RunStatus.OK else error, seconds, peak, notebook, stopped)
 
 
+def _short_folder() -> str:
+    """Where the kernel's sockets stand: the path of a socket may have about a hundred bytes, no more."""
+    folders = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]
+    for folder in folders:
+        if folder and len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise DataError(
+        f"{folders[0]} has too long a path for the sockets of a kernel, and /tmp cannot be written to: set TMPDIR to a "
+        f"folder of at most {LONGEST_FOLDER} bytes."
+    )
+
+
 def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[RunStatus, float, bool]:
     """Run the executing process to its end; return how it ended, its peak memory in MB, whether a signal came."""
     environment = os.environ | {"EMOSER_DATA": str(data_home()), "PYTHONUNBUFFERED": "1"}
+    # numba would keep its cache beside librosa or in the home folder, which a compute node may only read.
+    environment.setdefault("NUMBA_CACHE_DIR", str(cache_home() / "numba"))
     process = subprocess.Popen(
         [sys.executable, "-m", "emoser_lib.experiments.runs.execute"],
         stdin=subprocess.PIPE,
@@ -239,7 +256,7 @@ def _told(notebook: nbformat.NotebookNode | None) -> Told:
         DataError: one is not of the form of `Told`.
     """
     metrics: dict[str, object] = {}
-    corpus, checkpoints = None, []
+    corpus, checkpoints, computing = None, [], None
     for number, cell in enumerate(notebook.cells if notebook else [], start=1):
         for output in cell.get("outputs", []):
             try:
@@ -251,7 +268,8 @@ def _told(notebook: nbformat.NotebookNode | None) -> Told:
             metrics |= told.metrics
             corpus = told.corpus or corpus
             checkpoints += told.checkpoints
-    return Told(metrics=metrics, corpus=corpus, checkpoints=checkpoints)
+            computing = told.computing or computing  # the last one knows the peak
+    return Told(metrics=metrics, corpus=corpus, checkpoints=checkpoints, computing=computing)
 
 
 def _record(planned: PlannedRun, outcome: Outcome) -> Record:
@@ -272,6 +290,7 @@ def _record(planned: PlannedRun, outcome: Outcome) -> Record:
         corpus=told.corpus,
         checkpoints=told.checkpoints,
         metrics=told.metrics,
+        computing=told.computing,
         seconds=round(outcome.seconds, 1),
         peak_memory_mb=round(outcome.peak_memory_mb),
         versions=versions(),

@@ -14,7 +14,7 @@ from emoser_lib.experiments.settings.hearing import ProjectorSettings
 
 
 class AuditSettings(ProjectorSettings):
-    """12-audit."""
+    """Settings of 12-audit."""
 
     system: BaselineName
     prompt: Annotated[str, one_of(PROMPTS, "prompt")]
@@ -34,7 +34,7 @@ class AuditSettings(ProjectorSettings):
         return self
 
     def changes(self) -> "dict[str, tuple[Context, AudioSystem]]":
-        """The published arm, and with each of its single differences: name -> what the encoder hears, and the system.
+        """Return the published arm and each of its single differences: name -> what the encoder hears, and system.
 
         Where a clip is heard with its batch, the encoder runs at each step: its frames are then not the clip's own.
         """

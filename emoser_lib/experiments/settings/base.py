@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:
-    """A validator for names: refuses others, with the nearest known one."""
+    """Make a validator for names: it refuses others, with the nearest known one."""
 
     def check(name: str) -> str:
         if name not in known:
@@ -30,7 +30,7 @@ def one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:
 
 
 def known_checkpoint(name: str, kind: CheckpointKind = "llm") -> str:
-    """A validator for checkpoints: one that is here must be whole, one that is not is downloaded when it is loaded."""
+    """Make a validator for checkpoints: one that is here must be whole, others are downloaded when loaded."""
     try:
         local_checkpoint(name, kind)
     except UsageError as error:
@@ -92,8 +92,8 @@ class Settings(BaseModel):
 
     @staticmethod
     def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values with the folder that ``corpus_options`` names, and the file that ``predictions`` names, absolute:
-        a kernel works in the notebook's folder.
+        """Return the values with ``corpus_options``' folder and ``predictions``' file absolute, as a kernel works in
+        the notebook's folder.
 
         >>> CorpusSettings.absolute({"seed": 0, "corpus_options": {"root": "/own/../mine"}})
         {'seed': 0, 'corpus_options': {'root': '/mine'}}
@@ -106,23 +106,23 @@ class Settings(BaseModel):
         return found
 
     def load(self) -> Corpus:
-        """The corpus that the parameters name."""
+        """Load the corpus that the parameters name."""
         return load_corpus(self.corpus, **self.corpus_options)
 
 
 class CorpusSettings(Settings):
-    """01-corpus."""
+    """Settings of 01-corpus."""
 
 
 class ScoringSettings(Settings):
-    """02-scoring."""
+    """Settings of 02-scoring."""
 
     system: BaselineName
     resamples: int = Field(ge=100, le=100_000)
 
 
 class ClassicalSettings(Settings):
-    """03-classical."""
+    """Settings of 03-classical."""
 
     baselines: list[BaselineName]
     """None named: all of them."""

@@ -37,7 +37,7 @@ def _layer(text: str) -> str:
 
 
 class AudioSettings(Settings):
-    """What the chapters that train systems that hear have in common."""
+    """Settings that the chapters that train systems that hear have in common."""
 
     llm: CheckpointName
     encoder: EncoderName
@@ -75,7 +75,7 @@ class AudioSettings(Settings):
         return self.layer if self.layer == "weighted" else int(self.layer)
 
     def cuts(self, corpus: Corpus) -> list[Fold]:
-        """The folds that choose, each with as many training clips as asked for."""
+        """Cut the folds that choose, each with as many training clips as asked for."""
 
         return chosen_folds(corpus, self.scheme, self.folds, self.train_clips)
 
@@ -96,7 +96,7 @@ class AudioSettings(Settings):
 
 
 class RefitSettings(AudioSettings):
-    """Folds that choose, then a training on all training clips."""
+    """Settings for folds that choose, then a training on all training clips."""
 
     refit: bool
 
@@ -107,7 +107,7 @@ class RefitSettings(AudioSettings):
         return self
 
     def final_cut(self, corpus: Corpus) -> Fold:
-        """All training clips and the test split; without ``refit``, the first fold.
+        """Return all training clips and the test split; without ``refit``, the first fold.
 
         Raises:
             UsageError: ``refit`` is set and the corpus has no test split.
@@ -117,14 +117,14 @@ class RefitSettings(AudioSettings):
 
 
 class SubmittedSettings(RefitSettings):
-    """A refit whose predictions may become a submission."""
+    """Settings of a refit whose predictions may become a submission."""
 
     predictions: str
     """Empty: none are written."""
 
 
 class ProjectorSettings(AudioSettings):
-    """What Whisper-Gemma and emotion2vec-Gemma have in common: a linear projector, frozen language model."""
+    """Settings that Whisper-Gemma and emotion2vec-Gemma have in common: a linear projector, frozen language model."""
 
     stack: int = Field(ge=1, le=64)
     pool: int = Field(ge=1, le=1500)
@@ -137,7 +137,7 @@ class ProjectorSettings(AudioSettings):
         return self
 
     def of_arm(self, system: str, arm: str, batch_size: int, learning_rate: float, **own: Any) -> "AudioSystem":
-        """The system of one arm."""
+        """Declare the system of one arm."""
 
         values = {**arm_values(system, arm), **own}
         return self._declared(
@@ -150,7 +150,7 @@ class ProjectorSettings(AudioSettings):
 
 
 class WhisperSettings(ProjectorSettings, RefitSettings):
-    """What the chapters on Whisper-Gemma have in common."""
+    """Settings that the chapters on Whisper-Gemma have in common."""
 
     arm: ArmName
     context: Literal["arm", "clip", "window", "batch"]
@@ -162,7 +162,7 @@ class WhisperSettings(ProjectorSettings, RefitSettings):
 
 
 class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
-    """08-whisper-gemma."""
+    """Settings of 08-whisper-gemma."""
 
     batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
     learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
@@ -172,7 +172,7 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
     """Whose frames are brought to mean 0 and standard deviation 1. Records that are older than it do not name it."""
 
     def load(self) -> Corpus:
-        """The corpus that the parameters name.
+        """Load the corpus that the parameters name.
 
         Raises:
             DataError: frames are to be normalised by speaker, and a clip has none.
@@ -183,7 +183,7 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
         return corpus
 
     def system(self, batch_size: int | None = None, learning_rate: float | None = None, **own: Any) -> "AudioSystem":
-        """The system that the parameters declare; by default with the first batch size and learning rate.
+        """Declare the system of the parameters; by default with the first batch size and learning rate.
 
         Args:
             batch_size, learning_rate: others.
@@ -193,7 +193,7 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
         return self.of_arm("whisper-gemma", self.arm, batch, rate, **own)
 
     def grid(self) -> "list[AudioSystem]":
-        """One system a pair of batch size and learning rate (Table 2)."""
+        """Declare one system per pair of batch size and learning rate (Table 2)."""
         return [self.system(batch, rate) for batch in self.batch_sizes for rate in self.learning_rates]
 
     @model_validator(mode="after")
@@ -211,19 +211,19 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
 
 
 class Emotion2vecGemmaSettings(ProjectorSettings, SubmittedSettings):
-    """09-emotion2vec-gemma."""
+    """Settings of 09-emotion2vec-gemma."""
 
     arms: list[ArmName] = Field(min_length=1)
     batch_size: int = Field(ge=1, le=1024)
     learning_rate: float = Field(gt=0, le=1)
 
     def system(self, arm: str) -> "AudioSystem":
-        """The system of one arm."""
+        """Declare the system of one arm."""
         return self.of_arm("emotion2vec-gemma", arm, self.batch_size, self.learning_rate)
 
 
 class EmosllmSettings(SubmittedSettings):
-    """10-emosllm."""
+    """Settings of 10-emosllm."""
 
     context: Literal["clip", "window"]
     scaled: bool
@@ -272,7 +272,7 @@ class EmosllmSettings(SubmittedSettings):
         return self.context
 
     def system(self, queries: int | None = None, transcript: bool | None = None, **own: Any) -> "AudioSystem":
-        """The system that the parameters declare.
+        """Declare the system of the parameters.
 
         Args:
             queries: another number of them.
@@ -305,7 +305,8 @@ class EmosllmSettings(SubmittedSettings):
         return self._declared(arm, {name: getattr(self, name) for name in names}, **values)
 
     def ablations(self) -> "dict[str, tuple[str, AudioSystem]]":
-        """What is compared: name -> encoder and system, the system as it is first, then one thing changed in each."""
+        """Declare what is compared: name -> encoder and system; the system as it is first, then with one change
+        each."""
         as_it_is = self.system()
         return {
             "as it is": (self.encoder, as_it_is),
@@ -315,7 +316,7 @@ class EmosllmSettings(SubmittedSettings):
         }
 
     def text_system(self) -> "TextSystem":
-        """The same language model with the same adapter and training, that only reads."""
+        """Declare the same language model with the same adapter and training, that only reads."""
 
         given = self.model_dump()
         training = {field.name: given[field.name] for field in fields(Training) if field.name in given}

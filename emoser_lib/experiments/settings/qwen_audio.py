@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class QwenAudioSettings(Settings):
-    """What the chapters on Qwen-Audio have in common."""
+    """Settings that the chapters on Qwen-Audio have in common."""
 
     checkpoint: Annotated[str, AfterValidator(lambda name: known_checkpoint(name, "audio llm"))]
     """As published or as converted."""
@@ -37,7 +37,7 @@ class QwenAudioSettings(Settings):
 
 
 class QwenZeroShotSettings(QwenAudioSettings):
-    """06-qwen-audio-zero-shot."""
+    """Settings of 06-qwen-audio-zero-shot."""
 
     split: Literal["train", "test"]
     clips: int = Field(ge=0)
@@ -46,7 +46,7 @@ class QwenZeroShotSettings(QwenAudioSettings):
     max_new_tokens: int = Field(ge=1, le=256)
 
     def rows(self, corpus: Corpus) -> pd.DataFrame:
-        """The rows that are asked about: all of the split, or so many of it, drawn with the seed.
+        """Return the rows that are asked about: all of the split, or so many of it, drawn with the seed.
 
         Raises:
             UsageError: the corpus has no test split.
@@ -59,19 +59,19 @@ class QwenZeroShotSettings(QwenAudioSettings):
         return rows.sample(self.clips, random_state=self.seed).sort_index()
 
     def system(self) -> "AudioSystem":
-        """The system that the parameters declare."""
+        """Declare the system of the parameters."""
         return self._declared()
 
 
 class QwenLoraSettings(QwenAudioSettings, AdapterGridSettings):
-    """07-qwen-audio-lora."""
+    """Settings of 07-qwen-audio-lora."""
 
     targets: Literal["c_attn", "q,k,v", "all-linear"]
     ears_rank: int = Field(ge=0, le=4096)
     """0: no adapter in the encoder."""
 
     def system(self, rank: int | None = None, alpha: int | None = None, **own: Any) -> "AudioSystem":
-        """The system that the parameters declare; by default with the first rank and alpha.
+        """Declare the system of the parameters; by default with the first rank and alpha.
 
         Args:
             rank, alpha: others.
@@ -91,10 +91,10 @@ class QwenLoraSettings(QwenAudioSettings, AdapterGridSettings):
         return self._declared(**values)
 
     def grid(self) -> "list[AudioSystem]":
-        """One system a pair of rank and alpha (Figure 5)."""
+        """Declare one system per pair of rank and alpha (Figure 5)."""
         return [self.system(rank, alpha) for rank in self.ranks for alpha in self.alphas]
 
     def cuts(self, corpus: Corpus) -> list[Fold]:
-        """The folds that choose, each with as many training clips as asked for."""
+        """Cut the folds that choose, each with as many training clips as asked for."""
 
         return chosen_folds(corpus, self.scheme, self.folds, self.train_clips)

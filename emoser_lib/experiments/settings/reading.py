@@ -19,7 +19,7 @@ from emoser_lib.experiments.settings.base import CheckpointName, SchemeName, Set
 
 
 class TextSettings(Settings):
-    """What the chapters on language models that read have in common."""
+    """Settings that the chapters on language models that read have in common."""
 
     llm: CheckpointName
     """A name or a folder; one that is here must be whole, one that is not is downloaded when it is loaded."""
@@ -31,7 +31,7 @@ class TextSettings(Settings):
 
 
 class GemmaZeroShotSettings(TextSettings):
-    """04-gemma-zero-shot."""
+    """Settings of 04-gemma-zero-shot."""
 
     split: Literal["test", "train"]
     calibrate: bool
@@ -41,7 +41,7 @@ class GemmaZeroShotSettings(TextSettings):
     max_new_tokens: int = Field(ge=1, le=256)
 
     def clips(self, corpus: Corpus) -> pd.DataFrame:
-        """The rows that are predicted.
+        """Return the rows that are predicted.
 
         Raises:
             UsageError: the corpus has no test split.
@@ -53,7 +53,7 @@ class GemmaZeroShotSettings(TextSettings):
 
 
 class AdapterGridSettings(Settings):
-    """What the chapters that train adapters have in common: a grid of ranks and alphas, folds that choose, a refit."""
+    """Settings of chapters that train adapters: a grid of ranks and alphas, folds that choose, a refit."""
 
     ranks: list[Annotated[int, Field(ge=1, le=4096)]] = Field(min_length=1)
     alphas: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(min_length=1)
@@ -90,13 +90,13 @@ class AdapterGridSettings(Settings):
 
 
 class GemmaLoraSettings(TextSettings, AdapterGridSettings):
-    """05-gemma-lora."""
+    """Settings of 05-gemma-lora."""
 
     end: bool
     targets: Literal["all-linear", "q,v"]
 
     def system(self, rank: int | None = None, alpha: int | None = None) -> "TextSystem":
-        """The system that the parameters declare; by default with the first rank and alpha."""
+        """Declare the system of the parameters; by default with the first rank and alpha."""
 
         given = self.model_dump()
         training = {field.name: given[field.name] for field in fields(Training) if field.name in given}
@@ -108,5 +108,5 @@ class GemmaLoraSettings(TextSettings, AdapterGridSettings):
         )
 
     def grid(self) -> "list[TextSystem]":
-        """One system a pair of rank and alpha."""
+        """Declare one system per pair of rank and alpha."""
         return [self.system(rank, alpha) for rank in self.ranks for alpha in self.alphas]

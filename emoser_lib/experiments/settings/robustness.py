@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RobustnessSettings(WhisperSettings):
-    """13-robustness."""
+    """Settings of 13-robustness."""
 
     batch_size: int = Field(ge=1, le=1024)
     learning_rate: float = Field(gt=0, le=1)
@@ -38,11 +38,11 @@ class RobustnessSettings(WhisperSettings):
         return self
 
     def system(self) -> "AudioSystem":
-        """The system that the parameters declare."""
+        """Declare the system of the parameters."""
         return self.of_arm("whisper-gemma", self.arm, self.batch_size, self.learning_rate)
 
     def conditions(self) -> list[Condition]:
-        """What the clips are tried under, in the order of the page."""
+        """List the conditions that the clips are tried under, in the order of the page."""
         return [
             *(Condition(snr_db=level, noise=self.noise) for level in self.snr_db),
             Condition(telephone=True),

@@ -31,7 +31,7 @@ HALVINGS = 200
 
 
 def leakage_table(found: Leakage) -> pd.DataFrame:
-    """The test split and each fold: the share of clips whose video is in training too, and what the rule scores."""
+    """Tabulate, for test split and folds, the share of clips whose video is in training, and the rule's score."""
     rows = {}
     if found.test:
         of = found.test
@@ -44,7 +44,7 @@ def leakage_table(found: Leakage) -> pd.DataFrame:
 def seen_unseen(
     corpus: Corpus, cuts: Sequence[Fold], predicted: pd.Series, resamples: int = 2000, seed: int = 0
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """A system's scores on clips whose video is in training too, and on those whose video is new.
+    """Compare a system's scores on clips whose video is in training too with those on clips of new videos.
 
     Whole videos are drawn for the intervals: clips of one are alike.
 
@@ -60,7 +60,7 @@ def seen_unseen(
 
 
 def without_the_clip(corpus: Corpus, cut: Fold, seed: int = 0) -> dict[str, pd.Series]:
-    """Labels of a cut's held-out clips from what is known about them: metadata, their video, nothing at all.
+    """Predict a cut's held-out clips from what is known about them: metadata, their video, nothing at all.
 
     What the corpus does not know of its clips is left out.
     """
@@ -76,10 +76,10 @@ def without_the_clip(corpus: Corpus, cut: Fold, seed: int = 0) -> dict[str, pd.S
 
 
 def duplicates(corpus: Corpus) -> pd.DataFrame:
-    """Transcriptions that more than one clip has, word for word: how many, and whether their labels agree.
+    """Count the transcriptions that several clips share word for word, and those whose labels agree.
 
     Returns:
-        One row a place of the copies (within training, within the test, across both): texts, clips, and how many of
+        One row per place of the copies (within training, within the test, across both): texts, clips, and how many of
         the texts have clips of different labels.
     """
     test, training = corpus.test(), corpus.training()
@@ -99,7 +99,7 @@ def duplicates(corpus: Corpus) -> pd.DataFrame:
 
 
 def coverage_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int = 400, seed: int = 0) -> pd.DataFrame:
-    """What the intervals of Table 3 would cover, on made-up systems of the printed scores.
+    """Simulate what the intervals of Table 3 would cover, on made-up systems of the printed scores.
 
     Args:
         claims: of the papers.
@@ -107,7 +107,7 @@ def coverage_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int =
         draws, seed: see `simulations.coverage`.
 
     Returns:
-        One row a printed score and a way to know the labels, see `ways_to_know`.
+        One row per printed score and a way to know the labels, see `ways_to_know`.
     """
     scores = sorted({float(value) for value in paper_intervals(claims)["macro-F1"]}, reverse=True)
     rows = [
@@ -119,20 +119,20 @@ def coverage_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int =
 
 
 def ways_to_know(counts: Mapping[str, int]) -> dict[str, int | None]:
-    """Two ways in which a made-up system may know the labels: name -> ``never`` of `simulations.knowing`."""
+    """Return two ways in which a made-up system may know the labels: name -> ``never`` of `simulations.knowing`."""
     rarest = min(counts, key=lambda label: counts[label])
     return {"knows all labels alike": None, f"never answers {rarest}": list(counts).index(rarest)}
 
 
 def power_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """How often a paired test would find each difference of Table 3, by how alike two systems answer.
+    """Simulate how often a paired test would find each difference of Table 3, by how alike two systems answer.
 
     Args:
         claims, counts, seed: see `coverage_table`.
         draws: see `simulations.power`.
 
     Returns:
-        One row a pair and a way to know the labels, the smallest difference first: the share of tests that find it
+        One row per pair and a way to know the labels, the smallest difference first: the share of tests that find it
         where the two answer independently, half alike and as alike as they can.
     """
     printed = paper_intervals(claims)["macro-F1"].sort_values(ascending=False)
@@ -151,7 +151,7 @@ def power_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int = 20
 
 
 def grid_by_fold(corpus: Corpus, clips: Clips, cuts: Sequence[Fold]) -> pd.DataFrame:
-    """Macro-F1 of a real grid, the text SVM's C, on each fold: one row a C, one column a fold."""
+    """Tabulate macro-F1 of the text SVM by C and fold: one row per C, one column per fold."""
     rows = {}
     for c in C_GRID:
         model = baseline("text-svm").set_params(linearsvc__C=c)
@@ -161,10 +161,10 @@ def grid_by_fold(corpus: Corpus, clips: Clips, cuts: Sequence[Fold]) -> pd.DataF
 
 
 def chosen_elsewhere(by_fold: pd.DataFrame) -> dict[str, float]:
-    """The best mean of a grid, and the mean of each fold's score by what the other folds choose.
+    """Compare the best mean of a grid with the mean of what the other folds choose for each fold.
 
     Args:
-        by_fold: one row a system, one column a fold.
+        by_fold: one row per system, one column per fold.
     """
     chosen = {fold: by_fold.drop(columns=fold).mean(axis=1).argmax() for fold in by_fold}
     elsewhere = float(np.mean([by_fold[fold].iloc[system] for fold, system in chosen.items()]))
@@ -173,14 +173,14 @@ def chosen_elsewhere(by_fold: pd.DataFrame) -> dict[str, float]:
 
 
 def selection_table(by_fold: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """What choosing the best of a grid adds, if all its systems are equally good and vary as those of a real grid do.
+    """Simulate what choosing the best of a grid of equally good systems adds.
 
     Args:
-        by_fold: of the real grid, one row a system, one column a fold.
+        by_fold: of the real grid, one row per system, one column per fold.
         draws, seed: see `simulations.selection_optimism`.
 
     Returns:
-        One row a size of the grid: with the share of the noise that the systems have in common as measured, and with
+        One row per size of the grid: with the share of the noise that the systems have in common as measured, and with
         none in common, as for systems that have little to do with each other.
     """
     sd, shared = own_noise(by_fold)
@@ -195,7 +195,7 @@ def selection_table(by_fold: pd.DataFrame, draws: int = 2000, seed: int = 0) -> 
 def changes_table(
     corpus: Corpus, predictions: Mapping[str, pd.Series], resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """What each single difference of the arms changes, beside the published arm.
+    """Tabulate what each single difference of the arms changes, beside the published arm.
 
     Args:
         corpus: gives the gold labels.
@@ -203,7 +203,7 @@ def changes_table(
         resamples, seed: of the paired bootstrap over clips.
 
     Returns:
-        One row a change: macro_f1, uar, the rarest label's recall, and the difference of macro-F1 to the published
+        One row per change: macro_f1, uar, the rarest label's recall, and the difference of macro-F1 to the published
         arm with its 95 % interval and p.
     """
     first = predictions["published"]
@@ -226,7 +226,7 @@ def changes_table(
 
 
 def epoch_effect(corpus: Corpus, cells: Sequence[Cell]) -> dict[str, float]:
-    """What it does to report each fold's best epoch of the very clips that are scored, and not the last.
+    """Measure what reporting each fold's best epoch instead of the last one does to macro-F1.
 
     Returns:
         ``whole``: mean macro-F1 of the folds after the last epoch; ``changed``: after the best; ``difference``.
@@ -236,7 +236,7 @@ def epoch_effect(corpus: Corpus, cells: Sequence[Cell]) -> dict[str, float]:
 
 
 def halves_effect(corpus: Corpus, predicted: pd.Series, seed: int = 0) -> dict[str, float]:
-    """What it does to average the macro-F1 of two halves of a fold, as the released code does with its two GPUs.
+    """Measure what averaging the macro-F1 of two halves of a fold does, as the released code with its two GPUs.
 
     Returns:
         ``whole``: macro-F1 of all clips; ``changed``: mean over random halvings of the mean of both halves' macro-F1;

@@ -36,7 +36,7 @@ def by_group(
     seed: int = 0,
     by: str = "",
 ) -> pd.DataFrame:
-    """Scores of one system on the clips of each group.
+    """Score one system on the clips of each group.
 
     Groups differ in their labels: whoever speaks more often in an easy emotion has a higher accuracy, and a label that
     a group has no clip of counts 0 in its macro-F1 and UAR. ``standardised`` can be compared: the accuracy that the
@@ -53,7 +53,7 @@ def by_group(
         by: what is drawn: empty: clips; "speaker" or "video": all clips of one. Of a gender, draw speakers.
 
     Returns:
-        One row a group: clips, labels (how many of the set it has), macro_f1, uar, accuracy, standardised,
+        One row per group: clips, labels (how many of the set it has), macro_f1, uar, accuracy, standardised,
         low, high, drawn (how many clips, speakers or videos the interval rests on).
         The interval is empty where a group has only one of what is drawn. Clips whose group is not known are the group
         "unknown"; where none is known the table is empty.
@@ -86,7 +86,7 @@ def by_group(
 def group_difference(
     corpus: Corpus, predicted: pd.Series, groups: pd.Series, resamples: int = 2000, seed: int = 0, by: str = ""
 ) -> dict[str, float]:
-    """The first group's standardised score less the second's, in the order of their names, with its interval.
+    """Compute the first group's standardised score less the second's, by their names, with its interval.
 
     Args and Raises: as `by_group`; also a UsageError where there are not two groups, or one has a single unit.
 

@@ -15,7 +15,7 @@ from emoser_lib.values import Immutable
 
 
 class VideoMajority(Immutable):
-    """What the rule without a model scores, see `video_majority`.
+    """Scores of the rule without a model, see `video_majority`.
 
     Attributes:
         macro_f1, accuracy: over the corpus's label set, see `scoring.Score`.
@@ -28,7 +28,7 @@ class VideoMajority(Immutable):
 
 
 class TestLeakage(Immutable):
-    """The test split.
+    """Leakage of the test split.
 
     Attributes:
         clips: of it.
@@ -44,7 +44,7 @@ class TestLeakage(Immutable):
 
 
 class FoldLeakage(Immutable):
-    """One fold.
+    """Leakage of one fold.
 
     Attributes:
         share: fraction of its validation clips whose video is in its training part.
@@ -56,7 +56,7 @@ class FoldLeakage(Immutable):
 
 
 class Leakage(Immutable):
-    """Of a corpus, see `leakage`.
+    """Leakage of a corpus, see `leakage`.
 
     Attributes:
         test: the test split; ``None`` where there is none.
@@ -68,7 +68,7 @@ class Leakage(Immutable):
 
 
 def majority(labels: Sequence[str], counts: Counter[str], order: Sequence[str]) -> str:
-    """The most frequent label; ties go to the one more frequent in ``counts``, then to the first in ``order``.
+    """Return the most frequent label; ties go to the one more frequent in ``counts``, then to the first in ``order``.
 
     >>> majority(["joy", "fear", "fear", "joy"], Counter(joy=2, fear=9), ["joy", "fear"])
     'fear'
@@ -78,7 +78,7 @@ def majority(labels: Sequence[str], counts: Counter[str], order: Sequence[str]) 
 
 
 def video_majority(corpus: Corpus, train: Sequence[str], held_out: Sequence[str]) -> pd.Series:
-    """A rule that neither reads nor hears: the most frequent training label of the clip's video.
+    """Predict the most frequent training label of the clip's video: a rule that neither reads nor hears.
 
     A clip whose video gives no training clip gets the most frequent label of all training clips. Ties go to the label
     more frequent in that training part.
@@ -102,7 +102,7 @@ def video_majority(corpus: Corpus, train: Sequence[str], held_out: Sequence[str]
 
 
 def leakage(corpus: Corpus) -> Leakage:
-    """How much of a corpus's test split and folds can be told from the training clips' videos alone.
+    """Measure how much of test split and folds can be told from the training clips' videos alone.
 
     Raises:
         DataError: the corpus does not know its training clips' videos.

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 def offered_words(
     llm: "LLM", corpus: Corpus, clips: pd.DataFrame, names: Sequence[str], chat: str = "auto"
 ) -> pd.DataFrame:
-    """What it does that a prompt offers emotions that are no labels.
+    """Measure what it does that a prompt offers emotions that are no labels.
 
     The model is asked which of the offered words is the likeliest. A word that is no label then counts as the
-    corpus's first label (neutral: seed 1, section 3.2), or only the labels' words compete.
+    corpus's first label (neutral: THAU-UPM, section 3.2), or only the labels' words compete.
 
     Args: as `text_systems.prompt_variants`.
 
     Returns:
-        One row a prompt: words offered, those that are no labels, share of the clips that get one of these, macro-F1
+        One row per prompt: words offered, those that are no labels, share of the clips that get one of these, macro-F1
         with the fallback and among the labels only.
     """
 
@@ -65,7 +65,7 @@ def offered_words(
 def first_pieces(
     llm: "LLM", corpus: Corpus, clips: pd.DataFrame, prompt: str, word_sets: Sequence[str], chat: str = "auto"
 ) -> pd.DataFrame:
-    """What it does to score a label by its word's first piece alone, as one logit a label does.
+    """Measure what it does to score a label by its word's first piece alone, as one logit per label does.
 
     Args:
         llm, corpus, clips, chat: see `offered_words`.
@@ -73,7 +73,7 @@ def first_pieces(
         word_sets: names of word sets.
 
     Returns:
-        One row a word set: the labels that share a first piece, macro-F1 by whole words and by first pieces, and the
+        One row per word set: the labels that share a first piece, macro-F1 by whole words and by first pieces, and the
         share of clips whose answer is another one. Of labels that share it, the first one is answered. Where the
         verbaliser refuses the words, nothing but its reason.
     """

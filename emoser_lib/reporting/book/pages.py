@@ -9,7 +9,7 @@ import nbformat
 
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.parameters import read_notebook
-from emoser_lib.experiments.runs.records import Record, RunStatus, read_record, read_records
+from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.stale import same_code
@@ -20,7 +20,7 @@ COPIED = Path("extra")
 
 
 def run_card(record: Record) -> str:
-    """The card, as HTML, that says on top of a page which run it shows."""
+    """Write the card, as HTML, that says on top of a page which run it shows."""
     corpus = (
         f"{record.corpus.name} ({record.corpus.clips:,} clips, sha256 {record.corpus.sha256[:12]}…)"
         if record.corpus
@@ -36,8 +36,11 @@ def run_card(record: Record) -> str:
         "checkpoints": weights or "none",
         "parameters": ", ".join(f"{name} = {value}" for name, value in record.parameters.items()),
         "machine": machine,
+        "device and precision": record.devices,
+        "accelerator": record.accelerator,
+        "processes": record.computing.processes if record.computing else NOT_RECORDED,
         "time and memory": f"{record.seconds:.0f} s, {record.peak_memory_mb:,.0f} MB at most",
-        "commit and date": f"{record.commit or 'not a checkout'}, {record.date}",
+        "commit and date": f"{record.commit or NOT_RECORDED}, {record.date}",
         "again": record.command,
     }
     told = {name: escape(str(value)) for name, value in rows.items()}
@@ -64,7 +67,7 @@ def _caution(record: Record) -> str:
 
 
 def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:
-    """A copy of an executed notebook with its run card below the title."""
+    """Copy an executed notebook and put its run card below the title."""
     page = nbformat.from_dict(notebook)
     title, newline, rest = page.cells[0].source.partition("\n")
     if not title.startswith("# "):
@@ -101,7 +104,7 @@ def with_words(executed: nbformat.NotebookNode, source: nbformat.NotebookNode, r
 
 
 def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
-    """The status page in Markdown: every run of this checkout, then the committed records."""
+    """Write the status page in Markdown: every run of this checkout, then the committed records."""
     return (
         "# Status\n\n"
         "Every run of this checkout, those of the pages among them, as its record says. `emoser run` writes a record "
@@ -118,7 +121,19 @@ def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
 def _table(records: Sequence[Record], link: Callable[[Record], str] | None = None) -> str:
     if not records:
         return "None yet."
-    head = ["chapter", "run", "status", "corpus", "time", "memory", "age", "commit", "parameters"]
+    head = [
+        "chapter",
+        "run",
+        "status",
+        "corpus",
+        "time",
+        "memory",
+        "device and precision",
+        "accelerator",
+        "age",
+        "commit",
+        "parameters",
+    ]
     rows = []
     for record in sorted(records, key=lambda r: (r.notebook, r.profile, r.run)):
         status = escape(record.status) + (f": {escape(record.error)}" if record.error else "")
@@ -130,8 +145,10 @@ def _table(records: Sequence[Record], link: Callable[[Record], str] | None = Non
             escape(record.corpus.name if record.corpus else ""),
             f"{record.seconds:.0f} s",
             f"{record.peak_memory_mb:,.0f} MB",
+            escape(record.devices),
+            escape(record.accelerator),
             f"<time datetime='{escape(record.date)}'>{_age(record.date)}</time>",
-            f"<code>{escape((record.commit or '–')[:19])}</code>",
+            f"<code>{escape((record.commit or NOT_RECORDED)[:19])}</code>",
             escape(", ".join(f"{k} = {v}" for k, v in record.parameters.items())),
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")

@@ -20,7 +20,7 @@ HIDDEN = {"remove-cell", "remove-output"}
 
 
 def chapter_of(notebook: nbformat.NotebookNode, name: str, library: Library) -> Chapter:
-    """A notebook's code, without its parameters, which the settings read and no other cell.
+    """Read a notebook's code, without its parameters, which the settings read and no other cell.
 
     Raises:
         DataError: it uses a name that the library does not have.
@@ -36,7 +36,7 @@ def chapter_of(notebook: nbformat.NotebookNode, name: str, library: Library) -> 
 def with_provenance(
     notebook: nbformat.NotebookNode, record: Record, chapter: Chapter, library: Library, published: Sequence[Record]
 ) -> nbformat.NotebookNode:
-    """A copy of an executed notebook with a line below every figure and table.
+    """Copy an executed notebook and put a line of provenance below every figure and table.
 
     Args:
         notebook: executed.
@@ -68,7 +68,7 @@ def with_provenance(
 
 
 def shows_something(cell: nbformat.NotebookNode) -> bool:
-    """Whether a code cell's output on the page has a figure or a table."""
+    """Say whether a code cell's output on the page has a figure or a table."""
     if HIDDEN & set(cell.metadata.get("tags", [])):
         return False
     shown = [output.get("data", {}) for output in cell.outputs]
@@ -79,12 +79,12 @@ def shows_something(cell: nbformat.NotebookNode) -> bool:
 
 
 def run_link(record: Record) -> str:
-    """Where the record of a run that is a page lies in the book."""
+    """Return where the record of a run that is a page lies in the book."""
     return f"runs/{record.notebook}-{record.key}.json"
 
 
 def record_link(record: Record) -> str:
-    """Where a committed record lies in the book."""
+    """Return where a committed record lies in the book."""
     return f"records/{record.name}.json"
 
 

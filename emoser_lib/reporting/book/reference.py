@@ -16,7 +16,7 @@ LAYERS = ("corpora", "systems", "experiments", "reporting")
 
 @dataclass
 class ReferenceEntry:
-    """One name of the reference."""
+    """An entry of the reference: one name."""
 
     found: Defined
     chapters: list[str] = field(default_factory=list)
@@ -24,7 +24,7 @@ class ReferenceEntry:
 
 
 def anchor(library: Library, found: Defined) -> str:
-    """Where the reference explains a name: page and anchor, relative to the book's pages.
+    """Return where the reference explains a name: page and anchor, relative to the book's pages.
 
     >>> library = Library()
     >>> anchor(library, library.find("emoser_lib.reporting", "score_on"))
@@ -35,7 +35,7 @@ def anchor(library: Library, found: Defined) -> str:
 
 
 def reference_pages(chapters: Mapping[str, Chapter], library: Library) -> dict[Path, bytes]:
-    """The reference's pages, in Markdown: one a layer of the library; Sphinx takes signatures and docstrings itself.
+    """Write the reference's pages in Markdown, one per layer; Sphinx adds signatures and docstrings itself.
 
     Args:
         chapters: the chapters' code by the notebook's name.

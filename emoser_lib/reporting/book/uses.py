@@ -71,7 +71,7 @@ class Library:
         self._trees: dict[str, ast.Module | None] = {}
 
     def tree(self, module: str) -> ast.Module | None:
-        """A module's source; ``None`` where there is no such module in the library."""
+        """Parse a module's source; ``None`` where there is no such module in the library."""
         if module not in self._trees:
             path = self.root.joinpath(*module.split("."))
             file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -80,7 +80,7 @@ class Library:
         return self._trees[module]
 
     def find(self, module: str, name: str) -> Module | Defined | None:
-        """What a name of a module is, followed through imports; ``None`` where it comes from outside the library.
+        """Find what a name of a module is, through imports; ``None`` where it comes from outside the library.
 
         Raises:
             DataError: the module, or the name in it, does not exist.
@@ -100,7 +100,7 @@ class Library:
         raise DataError(f"there is no '{name}' in {module}{hint}: correct the name.")
 
     def member(self, owner: Defined, name: str) -> Defined | None:
-        """A public method or property of a class or of a base of it in the library."""
+        """Find a public method or property of a class or of a base of it in the library."""
         if not isinstance(owner.node, ast.ClassDef) or name.startswith("_"):
             return None
         for node in owner.node.body:
@@ -110,7 +110,7 @@ class Library:
         return next((found for base in bases if base and (found := self.member(base, name))), None)
 
     def class_named(self, module: str, written: ast.expr | None) -> Defined | None:
-        """The library's class that an annotation or a base in a module names."""
+        """Find the library's class that an annotation or a base in a module names."""
         if isinstance(written, ast.Constant) and isinstance(written.value, str):
             written = ast.parse(written.value, mode="eval").body
         if not isinstance(written, ast.Name) or written.id not in self._names(module):
@@ -119,7 +119,7 @@ class Library:
         return found if isinstance(found, Defined) and isinstance(found.node, ast.ClassDef) else None
 
     def result(self, function: Defined, of: Defined | None = None) -> Instance | None:
-        """What a function returns by its annotation; ``of`` is the class that a method is called on."""
+        """Find what a function returns by its annotation; ``of`` is the class that a method is called on."""
         assert isinstance(function.node, ast.FunctionDef)
         written = function.node.returns
         own = isinstance(written, ast.Name) and written.id == "Self"
@@ -127,7 +127,7 @@ class Library:
         return Instance(found) if found else None
 
     def public_name(self, found: Defined) -> str:
-        """The dotted name to import it by: the package that hands it on, or else the module that defines it."""
+        """Return the dotted name to import it by: of the package that hands it on, or else of its module."""
         top = found.name.split(".")[0]
         parts = found.module.split(".")
         for package in (".".join(parts[:n]) for n in range(2, len(parts))):
@@ -136,7 +136,7 @@ class Library:
         return f"{found.module}.{found.name}"
 
     def handed_on(self, package: str) -> tuple[str, ...]:
-        """What a package lists in ``__all__``; nothing if it has none."""
+        """List what a package has in ``__all__``; nothing if it has none."""
         tree = self.tree(package)
         for node in tree.body if tree else []:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
@@ -144,7 +144,7 @@ class Library:
         return ()
 
     def packages(self) -> list[str]:
-        """All packages with an ``__all__``, by name."""
+        """List all packages with an ``__all__``, by name."""
         files = sorted((self.root / PACKAGE).rglob("__init__.py"))
         names = [".".join(file.parent.relative_to(self.root).parts) for file in files]
         return [name for name in names if self.handed_on(name)]

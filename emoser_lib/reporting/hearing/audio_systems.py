@@ -11,7 +11,6 @@ from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pad_sequence
 
 from emoser_lib.corpora import SAMPLE_RATE, Corpus
-from emoser_lib.experiments import published_records
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.reporting.reading.adapters import By, Grid
@@ -24,29 +23,29 @@ from emoser_lib.systems.hearing.encoding import Hearing
 from emoser_lib.systems.reading.llm import LLM
 
 TABLE_2 = "thau-table2-b{batch_size}-lr1e-{exponent}"
-"""The ids of the claims of seed 1's Table 2."""
+"""The ids of the claims of THAU-UPM's Table 2."""
 
 
 def batch_and_rate(system: AudioSystem) -> dict[str, Any]:
-    """What the systems of Table 2 differ in."""
+    """Name what the systems of Table 2 differ in."""
     return {"batch size": system.training.batch_size, "learning rate": system.training.learning_rate}
 
 
 def loss_weights(system: AudioSystem) -> dict[str, Any]:
-    """What systems with other weights of the labels differ in."""
+    """Name what systems with other weights of the labels differ in."""
     return {"weights": system.loss.weights}
 
 
 def named(column: str, names: Mapping[AudioSystem, str]) -> By:
-    """A column with a name of each system, for the tables of a grid."""
+    """Make a column with a name of each system, for the tables of a grid."""
     return lambda system: {column: names[system]}
 
 
 def parameters(llm: LLM, encoder: Encoder, system: AudioSystem) -> pd.DataFrame:
-    """Parameters of the parts of a system: all of them, and those that are trained.
+    """Count the parameters of the parts of a system: all of them, and those that are trained.
 
     Returns:
-        One row a part (encoder, bridge, language model, its adapter if it has one), and their sum.
+        One row per part (encoder, bridge, language model, its adapter if it has one), and their sum.
     """
     with assembled(llm, system, encoder) as model:
         adapter = {name: p for name, p in model.llm.named_parameters() if "lora_" in name}
@@ -67,7 +66,7 @@ def parameters(llm: LLM, encoder: Encoder, system: AudioSystem) -> pd.DataFrame:
 
 
 def encoded(hearing: Hearing, grid: Grid, cuts: Sequence[Fold]) -> pd.DataFrame:
-    """What was encoded, and how often the encoder would have run if no frames were kept.
+    """Count what was encoded, and how often the encoder would have run if no frames were kept.
 
     Args:
         hearing: of clips whose frames are cached.
@@ -97,14 +96,14 @@ def encoded(hearing: Hearing, grid: Grid, cuts: Sequence[Fold]) -> pd.DataFrame:
 
 
 def table_2(table: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
-    """Seed 1's Table 2: mean macro-F1 over the folds by batch size and learning rate.
+    """Tabulate mean macro-F1 over the folds by batch size and learning rate, as THAU-UPM's Table 2.
 
     Args:
         table: from `adapters.grid_table` by `batch_and_rate`.
         claims: the paper's numbers.
 
     Returns:
-        One row a batch size, one column a learning rate; below them the paper's four numbers, rows of their own.
+        One row per batch size, one column per learning rate; below them the paper's four numbers, rows of their own.
     """
     ours = pd.DataFrame()
     if len(table):
@@ -122,7 +121,7 @@ def table_2(table: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def weights_table(corpus: Corpus, clips: Sequence[str], weights: Sequence[LabelWeights]) -> pd.DataFrame:
-    """How much a clip of each label counts in the loss, by way of weighing.
+    """Tabulate how much a clip of each label counts in the loss, by way of weighing.
 
     Args:
         corpus: gives the labels.
@@ -136,7 +135,7 @@ def weights_table(corpus: Corpus, clips: Sequence[str], weights: Sequence[LabelW
 
 
 def recall_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
-    """Macro-F1 and each label's recall, of the folds' predictions together; in the order of the grid."""
+    """Tabulate macro-F1 and each label's recall over the predictions of all folds, in the order of the grid."""
     rows = []
     for system, cells in grid.items():
         scored = score_on(corpus, predicted(cells))
@@ -146,15 +145,15 @@ def recall_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
 
 
 def predicted(cells: Sequence[Cell], epoch: int = -1) -> pd.Series:
-    """The predictions of several folds together, after the last epoch or another one."""
+    """Join the predictions of several folds, after the last epoch or another one."""
     return pd.concat([cell.predicted(epoch) for cell in cells])
 
 
 def epochs_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
-    """What reporting another epoch does: the last one, or the best of the very folds that are reported.
+    """Compare reporting the last epoch with reporting the best epoch of the very folds that are reported.
 
     Returns:
-        One row a system, in the order of the grid: mean macro-F1 of the folds after the last epoch and after each
+        One row per system, in the order of the grid: mean macro-F1 of the folds after the last epoch and after each
         fold's best one, and the difference.
     """
     rows = []
@@ -166,7 +165,7 @@ def epochs_table(corpus: Corpus, grid: Grid, by: By) -> pd.DataFrame:
 
 
 def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
-    """What a system says of clips, with its probability, as `listening.listen` shows it.
+    """Tabulate what a system says of clips, with its probability, as `listening.listen` shows it.
 
     Args:
         answers: from `audio_training.answers`.
@@ -183,7 +182,7 @@ def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def audio_share(corpus: Corpus, answers: pd.DataFrame) -> pd.Series:
-    """Share of clips that are answered right with audio and without, and share whose answer the audio changes."""
+    """Compute the share of clips answered right with audio and without, and of answers that the audio changes."""
     gold = gold_for(corpus, answers.index)
     heard, silent = answers["with audio"], answers["without audio"]
     shares = {"right with audio": heard == gold, "right without": silent == gold, "answer changed": heard != silent}
@@ -192,15 +191,15 @@ def audio_share(corpus: Corpus, answers: pd.DataFrame) -> pd.Series:
 
 @torch.no_grad()
 def mask_effects(encoder: Emotion2vecFrames, waveforms: Sequence[np.ndarray]) -> pd.DataFrame:
-    """What padding, its mask and the normalisation do to the first clip's frames in a batch.
+    """Measure what padding, its mask and the normalisation do to the first clip's frames in a batch.
 
     Args:
         encoder: emotion2vec.
         waveforms: float32 [samples] each; the first one is looked at and should not be the longest.
 
     Returns:
-        One row a frame of that clip and a way: ``way``, ``seconds``, and ``distance``, that of the frame to the one of
-        the clip alone, as a share of the latter's length.
+        One row per frame of that clip and a way: ``way``, ``seconds``, and ``distance``, that of the frame to the one
+        of the clip alone, as a share of the latter's length.
     """
     device, dtype = encoder.device, next(encoder.parameters()).dtype
     raw = [torch.as_tensor(w, device=device, dtype=dtype) for w in waveforms]
@@ -222,37 +221,6 @@ def mask_effects(encoder: Emotion2vecFrames, waveforms: Sequence[np.ndarray]) ->
         seconds = np.arange(len(alone)) / len(alone) * len(waveforms[0]) / SAMPLE_RATE
         rows.append(pd.DataFrame({"way": way, "seconds": seconds, "distance": distance}))
     return pd.concat(rows, ignore_index=True)
-
-
-HEARD = {"clip": "nothing", "window": "silence up to 30 s", "batch": "its batch", "arm": "what the arm says"}
-"""What the parameter `context` means, in a table."""
-
-
-def recorded_systems(notebook: str) -> pd.DataFrame:
-    """What a chapter's committed records trained: encoder, language model, sizes, settings, steps and time."""
-    rows = []
-    for record in published_records(notebook):
-        asked, told = record.parameters, record.metrics
-        parts, grid = told["parameters"], (told.get("grid") or [{}])[0]
-        rows.append(
-            {
-                "run": record.run,
-                "models": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
-                "reads": "yes" if asked["transcript"] else "no",
-                "heard with a clip": HEARD[asked.get("context", "clip")],
-                "frames": "normalised by speaker" if asked.get("normalised_by") else "as they are",
-                "parameters": parts["together"]["parameters"],
-                "trained": parts["together"]["trained"],
-                "epochs": asked["epochs"],
-                "training clips": asked["train_clips"] or "all",
-                "folds": len(asked["folds"]),
-                "mean macro-F1 of the folds": grid.get("macro_f1"),
-                "sd": grid.get("sd"),
-                "steps": told["steps"],
-                "hours": told["seconds"] / 3600,
-            }
-        )
-    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
 
 
 def _distances(frames: Tensor, alone: Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ from emoser_lib.reporting.scores import gold_for
 
 
 def one_clip_a_label(corpus: Corpus, seed: int = 0) -> list[str]:
-    """Ids of one training clip of each label whose audio is here, drawn with the seed.
+    """Draw one training clip of each label whose audio is here, with the seed; return their ids.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> len(one_clip_a_label(load_corpus("demo")))
@@ -28,7 +28,7 @@ def one_clip_a_label(corpus: Corpus, seed: int = 0) -> list[str]:
 
 
 def clips_a_label(corpus: Corpus, ids: Iterable[str], each: int = 1, seed: int = 0) -> list[str]:
-    """Ids of some clips of every label whose audio is here, drawn with the seed from those given.
+    """Draw some clips of every label whose audio is here from those given, with the seed; return their ids.
 
     Args:
         corpus: gives the labels, of the test split too: these clips are listened to, nothing is learnt from them.
@@ -43,12 +43,12 @@ def clips_a_label(corpus: Corpus, ids: Iterable[str], each: int = 1, seed: int =
 
 
 def listen(corpus: Corpus, clip_ids: Sequence[str], said: pd.DataFrame | None = None) -> HTML:
-    """A table of players, each with label and transcription (escaped: it is data from strangers).
+    """Show a table of players, each with label and transcription (escaped: it is data from strangers).
 
     Args:
         corpus: has clips and labels.
         clip_ids: which clips.
-        said: what systems say of them: one row a clip, one column a system.
+        said: what systems say of them: one row per clip, one column per system.
     """
     if not clip_ids:
         return HTML(f"<p>No audio here: <code>emoser corpus fetch {escape(corpus.name)}</code> says how to get it.</p>")
@@ -59,7 +59,7 @@ def listen(corpus: Corpus, clip_ids: Sequence[str], said: pd.DataFrame | None = 
 
 
 def listen_under(corpus: Corpus, clip_id: str, conditions: Iterable[Condition], seed: int = 0) -> HTML:
-    """A table of players: one clip under each condition, with the words that are read (escaped).
+    """Show a table of players: one clip under each condition, with the words that are read (escaped).
 
     Args:
         corpus: the clean one.

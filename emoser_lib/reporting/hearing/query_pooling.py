@@ -7,7 +7,7 @@ import torch
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.corpora.audio import SAMPLE_RATE
-from emoser_lib.experiments import EmosllmSettings, published_records
+from emoser_lib.experiments import EmosllmSettings
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.reporting.diagrams import Arrow, Box, Shapes, reading, times
 from emoser_lib.reporting.ledger.claims import claims
@@ -23,10 +23,10 @@ SUMMARY, REVIEWS, OURS = "the summary", "public reviews of the paper", "our choi
 
 
 def choices(settings: EmosllmSettings) -> pd.DataFrame:
-    """What the system is here, what is known of the paper's, and who says so.
+    """Tabulate what the system is here, what is known of the paper's, and who says so.
 
     Returns:
-        One row a choice: here, the paper's, source.
+        One row per choice: here, the paper's, source.
     """
     s, unknown = settings, "not known"
     said = claims()["printed"]
@@ -73,7 +73,7 @@ def choices(settings: EmosllmSettings) -> pd.DataFrame:
 def queries_diagram(
     shapes: Shapes, system: AudioSystem, titles: Mapping[str, str] | None = None
 ) -> tuple[list[Box], list[Arrow]]:
-    """EmoSLLM with its mapper opened: boxes and arrows for `figures.block_diagram`.
+    """Draw up EmoSLLM with its mapper opened: boxes and arrows for `figures.block_diagram`.
 
     Args:
         shapes: from `diagrams.measure`.
@@ -109,10 +109,10 @@ def queries_diagram(
 
 @torch.no_grad()
 def mapper_steps(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus, clip: str) -> pd.DataFrame:
-    """The shapes of one clip's first window on its way through the mapper, noted while it passes.
+    """Tabulate the shapes of one clip's first window on its way through the mapper.
 
     Returns:
-        One row a step: rows (frames or queries), numbers in each, and what happens.
+        One row per step: rows (frames or queries), numbers in each, and what happens.
     """
     hearing = hear(encoder, system, corpus, [clip])
     frames = encoder([hearing.waveform(hearing.windows[clip][0])], system.encoder_layer)
@@ -147,7 +147,7 @@ def mapper_steps(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus
 
 
 def windows(corpus: Corpus, system: AudioSystem, clips: Sequence[str]) -> pd.DataFrame:
-    """How clips are cut: seconds, windows and the seconds at which each window begins."""
+    """Tabulate how clips are cut: seconds, windows and the seconds at which each window begins."""
     rows = []
     for clip in clips:
         waveform = corpus.waveform(clip)
@@ -160,7 +160,7 @@ def windows(corpus: Corpus, system: AudioSystem, clips: Sequence[str]) -> pd.Dat
 
 
 def ablation_table(corpus: Corpus, cells: Mapping[str, Cell]) -> pd.DataFrame:
-    """Scores of systems with one thing changed, all on the same cut: macro-F1, UAR, trained parameters, seconds."""
+    """Score systems with one thing changed on the same cut: macro-F1, UAR, trained parameters, seconds."""
     rows = {}
     for name, cell in cells.items():
         scored = score_on(corpus, cell.predicted())
@@ -171,13 +171,3 @@ def ablation_table(corpus: Corpus, cells: Mapping[str, Cell]) -> pd.DataFrame:
             "seconds": cell.seconds,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
-
-
-def recorded_ablations(notebook: str) -> pd.DataFrame:
-    """The same from a chapter's committed records."""
-    rows = [
-        {"system": name, **scored, "run": record.run}
-        for record in published_records(notebook)
-        for name, scored in record.metrics.get("ablations", {}).items()
-    ]
-    return pd.DataFrame(rows).set_index("system") if rows else pd.DataFrame()

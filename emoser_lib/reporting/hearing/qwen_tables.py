@@ -32,13 +32,13 @@ SHOWN = (
 
 
 def conversion_table(folder: Path) -> pd.DataFrame:
-    """What became of some tensors of the first version, with the shapes that are in the files.
+    """Tabulate what became of some tensors of the first version, with the shapes that are in the files.
 
     Args:
         folder: from `qwen_audio.converted`.
 
     Returns:
-        One row a new tensor: its old name and shape, its new name and shape.
+        One row per new tensor: its old name and shape, its new name and shape.
     """
     told = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
     expected = shapes(ConfigurationV1.model_validate(told["configuration"]))
@@ -64,7 +64,7 @@ def _shape(path: Path, name: str) -> tuple[int, ...]:
 
 
 def qwen_diagram(qwen: QwenAudio, system: AudioSystem, corpus: Corpus, clip: str) -> tuple[list[Box], list[Arrow]]:
-    """Seed 1's Figure 1 with the shapes of one clip, measured while it passes.
+    """Draw up THAU-UPM's Figure 1 with the shapes of one clip, measured while it passes.
 
     Args:
         qwen: the model.
@@ -115,10 +115,10 @@ def qwen_diagram(qwen: QwenAudio, system: AudioSystem, corpus: Corpus, clip: str
 
 
 def adapters_by_target(qwen: QwenAudio, ranks: list[int]) -> pd.DataFrame:
-    """Trained parameters by rank, as peft counts them: one adapter for c_attn, or three for its parts.
+    """Count trained parameters by rank, as peft does: one adapter for c_attn, or three for its parts.
 
     Returns:
-        One row a rank: c_attn, q,k,v, and the share of c_attn in the whole model.
+        One row per rank: c_attn, q,k,v, and the share of c_attn in the whole model.
     """
     total = sum(p.numel() for part in (qwen.language, qwen.encoder) for p in part.parameters())
     rows: dict[int, dict[str, int]] = {}
@@ -132,20 +132,20 @@ def adapters_by_target(qwen: QwenAudio, ranks: list[int]) -> pd.DataFrame:
 
 
 def rank_and_alpha_of(system: AudioSystem) -> dict[str, int]:
-    """What the systems of a grid of adapters differ in."""
+    """Name what the systems of a grid of adapters differ in."""
     assert system.adaptation is not None
     return {"rank": system.adaptation.rank, "alpha": system.adaptation.alpha}
 
 
 def clipped(grid: Grid, clip: float) -> pd.DataFrame:
-    """How large gradients were along a training, and how many were cut, for each system of a grid.
+    """Tabulate how large gradients were along a training, and how many were clipped, per system of a grid.
 
     Args:
         grid: the cells.
         clip: the largest norm that is left as it is.
 
     Returns:
-        One row a system, by the factor of its adapter: rank, alpha, alpha / r, the median norm of the logged steps'
+        One row per system, by the factor of its adapter: rank, alpha, alpha / r, the median norm of the logged steps'
         gradients before they were cut, and the share that was.
     """
     rows = []
@@ -165,7 +165,7 @@ def clipped(grid: Grid, clip: float) -> pd.DataFrame:
 
 
 def chosen_table(corpus: Corpus, grid: Grid, looked: Mapping[AudioSystem, Sequence[pd.Series]]) -> pd.DataFrame:
-    """What the folds say of each system, and what a look at the test clips would have said.
+    """Compare what the folds say of each system with what a look at the test clips would have said.
 
     Args:
         corpus: gives the gold labels.
@@ -173,8 +173,8 @@ def chosen_table(corpus: Corpus, grid: Grid, looked: Mapping[AudioSystem, Sequen
         looked: what each system's cells say of the test clips; empty: nobody looked.
 
     Returns:
-        One row a system, the folds' best first: rank, alpha, macro-F1 on the folds and on the test, each the mean over
-        the cells, and who would choose it.
+        One row per system, the folds' best first: rank, alpha, macro-F1 on the folds and on the test, each the mean
+        over the cells, and who would choose it.
     """
     rows = []
     for system, cells in grid.items():

@@ -5,16 +5,14 @@ from collections.abc import Mapping
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
-from emoser_lib.experiments import published_records
+from emoser_lib.reporting.recorded_tables import VOICE_COLUMNS
 from emoser_lib.reporting.scores import score_table
-
-VOICE_COLUMNS = ("macro_f1", "low", "high", "uar", "uar_low", "uar_high")
 
 
 def voice_table(
     corpus: Corpus, answers: Mapping[tuple[str, str], pd.Series], resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Scores where voices are known, where they are new, and without them.
+    """Score answers where voices are known, where they are new, and without them.
 
     Args:
         corpus: gives the gold labels and the speakers.
@@ -26,17 +24,7 @@ def voice_table(
     """
     scored = [
         {"heard as": source, "voices": way}
-        | score_table(corpus, {"": told}, resamples, seed, "speaker").loc["", list(VOICE_COLUMNS)].to_dict()
+        | score_table(corpus, {"": told}, resamples, seed, "speaker").loc["", [*VOICE_COLUMNS[2:]]].to_dict()
         for (source, way), told in answers.items()
     ]
-    return pd.DataFrame(scored, columns=["heard as", "voices", *VOICE_COLUMNS])
-
-
-def recorded_voices(notebook: str) -> pd.DataFrame:
-    """`voice_table` of a chapter's committed records that have one, and which run each row is of."""
-    each = [
-        pd.DataFrame(record.metrics["voices"], columns=["heard as", "voices", *VOICE_COLUMNS]).assign(run=record.run)
-        for record in published_records(notebook)
-        if "voices" in record.metrics
-    ]
-    return pd.concat(each)
+    return pd.DataFrame(scored, columns=VOICE_COLUMNS)

@@ -42,14 +42,14 @@ def _of_corpus(verdict: bool, reason: str, measured: str) -> ClaimFinding:
 
 
 def clips(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Of both splits."""
+    """Count the clips of both splits."""
     splits = at(the_record(CORPUS, records), "splits")
     total = sum(of["clips"] for of in splits.values())
     return _of_corpus(total == claim.value, "Counted in the challenge's own tables.", f"{total:,}")
 
 
 def mean_clip_seconds(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """On average, from the start and end times of the public table."""
+    """Compute a clip's mean length from the start and end times of the public table."""
     splits = at(the_record(CORPUS, records), "splits").values()
     mean = 3600 * sum(of["hours"] for of in splits) / sum(of["clips"] for of in splits)
     return _of_corpus(
@@ -58,19 +58,19 @@ def mean_clip_seconds(claim: Claim, claims: Claims, records: Records) -> ClaimFi
 
 
 def labels(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Labels that have clips."""
+    """Count the labels that have clips."""
     found = at(the_record(CORPUS, records), "splits.train.labels")
     return _of_corpus(len(found) == claim.value, f"They are {', '.join(sorted(found))}.", str(len(found)))
 
 
 def no_surprise(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """No training clip has the label."""
+    """Check that no training clip has the label surprise."""
     found = at(the_record(CORPUS, records), "splits.train.labels")
     return _of_corpus("surprise" not in found, "No training clip of the challenge has it.", "no clip")
 
 
 def fear_is_rarest(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """And by far: no other label has fewer than ten times as many clips."""
+    """Check that no other label has fewer than ten times as many clips as fear."""
     found = at(the_record(CORPUS, records), "splits.train.labels")
     fear, next_one = sorted(found.values())[:2]
     rarest = min(found, key=found.__getitem__)
@@ -83,13 +83,13 @@ def fear_is_rarest(claim: Claim, claims: Claims, records: Records) -> ClaimFindi
 
 @cache
 def planned(notebook: str, run: str) -> RunNeeds:
-    """What a run of the profile paper needs."""
+    """Work out what a run of the profile paper needs."""
     [needs] = dry_run([planned_run(notebook, run)], "paper").runs
     return needs
 
 
 def planned_run(notebook: str, run: str) -> PlannedRun:
-    """A run of the profile paper. Raises UsageError where there is none."""
+    """Find a run of the profile paper. Raises UsageError where there is none."""
     [found] = plan(ROOT / "notebooks" / f"{notebook}.ipynb", "paper", run)
     return found
 
@@ -99,38 +99,38 @@ def _billions(claim: Claim, parameters: int, notebook: str, reason: str = COUNTE
 
 
 def gemma_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """With its embeddings, which are a fifth of it."""
+    """Count Gemma's parameters with its embeddings, which are a fifth of them."""
     needs = planned("05-gemma-lora", "grid")
     return _billions(claim, needs.parameters, needs.notebook, f"{COUNTED} The name leaves its large vocabulary out.")
 
 
 def qwen7b_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """The language model in Qwen-Audio."""
+    """Count the parameters of the language model in Qwen-Audio."""
     needs = planned("07-qwen-audio-lora", "grid")
     [ears] = needs.encoders
     return _billions(claim, needs.parameters - ears.parameters, needs.notebook, f"{COUNTED} As Qwen-Audio has it.")
 
 
 def qwen_audio_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """As published."""
+    """Count Qwen-Audio's parameters as published."""
     needs = planned("07-qwen-audio-lora", "grid")
     return _billions(claim, needs.read, needs.notebook)
 
 
 def whisper_gemma_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Encoder, projector and language model."""
+    """Count the parameters of encoder, projector and language model."""
     needs = planned("08-whisper-gemma", "grid")
     return _billions(claim, needs.systems[0].parameters, needs.notebook)
 
 
 def llama_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """EmoSLLM's language model."""
+    """Count the parameters of EmoSLLM's language model."""
     needs = planned("10-emosllm", "iemocap")
     return _billions(claim, needs.parameters, needs.notebook)
 
 
 def halved(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Whisper-Gemma's parameters as a share of Qwen-Audio's."""
+    """Compute Whisper-Gemma's parameters as a share of Qwen-Audio's."""
     small, large = planned("08-whisper-gemma", "grid"), planned("07-qwen-audio-lora", "grid")
     share = small.systems[0].parameters / large.read
     return ClaimFinding(
@@ -142,7 +142,7 @@ def halved(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
 
 
 def fits_the_gpu(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """What the paper's own runs need, with this project's code."""
+    """Compare what the paper's own runs need with this project's code with the paper's GPU."""
     assert claim.value is not None
     runs = [("05-gemma-lora", "best"), ("07-qwen-audio-lora", "official"), ("08-whisper-gemma", "grid")]
     most = max(planned(*run).memory for run in runs) / 1e9
@@ -155,7 +155,7 @@ def fits_the_gpu(claim: Claim, claims: Claims, records: Records) -> ClaimFinding
 
 
 def prompt_labels(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """The emotions that Table 1's prompt for Gemma offers, and those of them that no clip has."""
+    """List the emotions that Table 1's prompt for Gemma offers, and those of them that no clip has."""
     offered = PROMPTS["gemma"].words
     absent = [word for word in offered if word not in ADJECTIVES.values()]
     return ClaimFinding(
@@ -167,7 +167,7 @@ def prompt_labels(claim: Claim, claims: Claims, records: Records) -> ClaimFindin
 
 
 def fold_count(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """The scheme paper."""
+    """Count the folds of the scheme paper."""
     return ClaimFinding(
         verdict=UNKNOWN if claim.value == N_FOLDS else "differs",
         reason="A setting and no result: the fold scheme 'paper' has as many.",
@@ -177,7 +177,7 @@ def fold_count(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
 
 
 def final_rate(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """`fitting.Training`."""
+    """Read the learning rate that a training ends with, see `declared.Training`."""
 
     same = Training().final_rate == claim.value
     return ClaimFinding(
@@ -189,7 +189,7 @@ def final_rate(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
 
 
 def intervals(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """All six of Table 3, rebuilt from score and n."""
+    """Rebuild all six intervals of Table 3 from score and n."""
     table = paper_intervals(all_claims())
     away = float(table["difference"].abs().max())
     return ClaimFinding(
@@ -229,22 +229,22 @@ def _apart(claims: Claims, names: tuple[str, str], wanted: bool) -> ClaimFinding
 
 
 def whisper_apart(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Whisper against emotion2vec."""
+    """Compare the intervals of Whisper-Gemma and emotion2vec-Gemma."""
     return _apart(claims, ("thau-whisper-gemma-first-test", "thau-table3-emo2vec-gemma"), wanted=True)
 
 
 def sound_apart(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """The best of task 2 against the best of task 1."""
+    """Compare the interval of the best system of task 2 with that of the best of task 1."""
     return _apart(claims, ("thau-table3-qwen-r256", "thau-table3-gemma-r128"), wanted=True)
 
 
 def comparable(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Whisper-Gemma against Qwen-Audio."""
+    """Compare the intervals of Whisper-Gemma and Qwen-Audio."""
     return _apart(claims, ("thau-table3-qwen-r256", "thau-table3-whisper-gemma"), wanted=False)
 
 
 def second_best(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """By the overview of the challenge."""
+    """Look up the team's place in the overview of the challenge."""
     best, mine, third = (claims[name].value for name in ("task2-best", "thau-table3-qwen-r256", "task2-third"))
     assert best is not None and mine is not None and third is not None
     return ClaimFinding(
@@ -263,12 +263,12 @@ def _bands(claim: Claim, name: str, notebook: str, *where: str) -> ClaimFinding:
 
 
 def mel_bands_v3(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Of whisper-large-v3."""
+    """Read the mel bands of whisper-large-v3."""
     return _bands(claim, "openai/whisper-large-v3", "08-whisper-gemma", "num_mel_bins")
 
 
 def mel_bands_qwen(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Of Qwen-Audio's encoder."""
+    """Read the mel bands of Qwen-Audio's encoder."""
     return _bands(claim, "Qwen/Qwen-Audio-Chat", "06-qwen-audio-zero-shot", "audio", "n_mels")
 
 

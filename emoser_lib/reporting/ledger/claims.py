@@ -14,7 +14,7 @@ from emoser_lib.values import Immutable
 
 
 def claims() -> pd.DataFrame:
-    """The claims of ``book/claims.yaml``, by id: paper, place, text, value, interval and more.
+    """Return the claims of ``book/claims.yaml``, by id: paper, place, text, value, interval and more.
 
     Raises:
         DataError: the book's source is not beside the library.
@@ -35,7 +35,7 @@ UNKNOWN: Verdict = "cannot be checked"
 
 
 class FromRecord(Immutable):
-    """A number of a record, to be compared with the claim's."""
+    """Answer by a number of a record, to be compared with the claim's."""
 
     kind: Literal["record"]
     record: str
@@ -43,14 +43,14 @@ class FromRecord(Immutable):
 
 
 class Computed(Immutable):
-    """What the function of that name in `checks` finds."""
+    """Answer by a function of `checks`, named here."""
 
     kind: Literal["computed"]
     name: str
 
 
 class Direction(Immutable):
-    """A statement that one system is better than another, held against two systems of a record.
+    """Answer to "one system is better than another" by two systems of a record.
 
     Attributes:
         more, than: which is stated to be better.
@@ -67,7 +67,7 @@ class Direction(Immutable):
 
 
 class Setting(Immutable):
-    """A parameter of the profile paper: what was set is no result, but it is run as stated."""
+    """Answer by a parameter of the profile paper: what was set is no result, but it is run as stated."""
 
     kind: Literal["setting"]
     notebook: str
@@ -77,7 +77,7 @@ class Setting(Immutable):
 
 
 class NeedsRun(Immutable):
-    """The run of the profile paper that would answer it."""
+    """Answer that needs a run of the profile paper, named here."""
 
     kind: Literal["needs"]
     notebook: str
@@ -86,7 +86,7 @@ class NeedsRun(Immutable):
 
 
 class Nothing(Immutable):
-    """Why it cannot be checked."""
+    """Reason why a claim cannot be checked."""
 
     kind: Literal["none"]
     why: str
@@ -96,7 +96,7 @@ AnsweredBy = Annotated[FromRecord | Computed | Direction | Setting | NeedsRun | 
 
 
 class Claim(Immutable):
-    """One claim, as ``book/claims.yaml`` has it; see there."""
+    """A claim of a paper, as ``book/claims.yaml`` has it; see there."""
 
     id: str
     paper: str
@@ -113,7 +113,7 @@ class Claim(Immutable):
 
 
 class ClaimFinding(Immutable):
-    """What there is to hold against a claim.
+    """Finding that is held against a claim.
 
     Attributes:
         verdict, reason: what follows, and why.
@@ -141,7 +141,7 @@ Check = Callable[[Claim, Mapping[str, Claim], Mapping[str, Record]], ClaimFindin
 
 
 def read_claims() -> dict[str, Claim]:
-    """The claims by id.
+    """Read the claims, by id.
 
     Raises:
         DataError: the book's source is not beside the library, or an entry is not a claim.
@@ -153,7 +153,7 @@ def read_claims() -> dict[str, Claim]:
 
 
 def compared(claim: Claim, measured: float, reason: str = "", **where: Any) -> ClaimFinding:
-    """A number that has no interval: it is the claim's if it rounds to what is printed.
+    """Compare a number that has no interval: it is the claim's if it rounds to what is printed.
 
     >>> nothing = Nothing(kind="none", why="")
     >>> claim = Claim(id="c", paper="", place="", text="", value=8.4, printed="8.4", answer=nothing)
@@ -173,7 +173,7 @@ def compared(claim: Claim, measured: float, reason: str = "", **where: Any) -> C
 
 
 def at(record: Record, path: str) -> Any:
-    """The value of a record's metrics at a path of names with dots between.
+    """Look up a value of a record's metrics by a path of names with dots between.
 
     Raises:
         DataError: there is none.
@@ -187,7 +187,7 @@ def at(record: Record, path: str) -> Any:
 
 
 def the_record(name: str, records: Mapping[str, Record]) -> Record:
-    """A committed record by its file's name.
+    """Find a committed record by its file's name.
 
     Raises:
         DataError: there is none.

@@ -12,7 +12,8 @@ from emoser_lib.experiments.runs.records import Record, published_records
 from emoser_lib.reporting.ledger.checks import planned, planned_run
 from emoser_lib.reporting.ledger.claims import NeedsRun, Verdict, claims
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry
-from emoser_lib.reporting.tables import evaluated_on, paper_intervals, paper_scores
+from emoser_lib.reporting.recorded_tables import evaluated_on
+from emoser_lib.reporting.tables import paper_intervals, paper_scores
 
 PLANNED = (
     ("05-gemma-lora", "official"),
@@ -27,7 +28,7 @@ PLANNED = (
 
 
 def ledger_table(entries: Sequence[LedgerEntry], verdict: Verdict) -> pd.DataFrame:
-    """The claims that have a verdict, one a row: what the paper says and where, what was measured and what follows."""
+    """Tabulate the claims that have a verdict: what the paper says and where, what was measured, what follows."""
     rows = [
         {
             "claim": entry.claim.text,
@@ -44,19 +45,19 @@ def ledger_table(entries: Sequence[LedgerEntry], verdict: Verdict) -> pd.DataFra
 
 
 def commands(entries: Sequence[LedgerEntry]) -> pd.DataFrame:
-    """What would answer the claims that nothing answers yet: one row a command, and how many claims it is for."""
+    """List the commands that would answer the open claims, and how many claims each is for."""
     needed = [entry.finding.command for entry in entries if entry.finding.command and not entry.finding.measured]
     return pd.Series(needed).value_counts().rename("claims").rename_axis("command").to_frame()
 
 
 def table_3(entries: Sequence[LedgerEntry]) -> pd.DataFrame:
-    """Table 3 of seed 1: printed, by the formula that gives what is printed, and measured where it was."""
+    """Tabulate THAU-UPM's Table 3: printed, by the formula that gives what is printed, and measured where it was."""
     rows = [entry.finding.measured or "–" for entry in entries if entry.claim.interval is not None]
     return paper_intervals(claims()).assign(measured=rows)
 
 
 def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
-    """What the recorded trainings cost on the machine that ran them, beside their scores; one row a record."""
+    """Tabulate what recorded trainings cost on their machine, beside their scores; one row per record."""
     rows = [
         {
             "run": f"{record.notebook}, {record.run}",
@@ -76,10 +77,10 @@ def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
 
 
 def planned_costs() -> pd.DataFrame:
-    """What the paper's trainings need, counted without weights (`emoser plan`), and what answering one clip costs then.
+    """Tabulate what the paper's trainings need, counted without weights, and what answering one clip costs then.
 
     Returns:
-        One row a run and system: parameters, trained, memory of the training, GFLOP a clip (see
+        One row per run and system: parameters, trained, memory of the training, GFLOP per clip (see
         `flops.answering_flops`).
     """
     rows = []
@@ -108,14 +109,14 @@ def _costs(need: RunNeeds, run: PlannedRun) -> list[dict[str, object]]:
 
 
 def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None = None) -> pd.DataFrame:
-    """Scores beside what answering a clip costs: those that the paper prints, and those that were recorded.
+    """Tabulate scores beside what answering a clip costs: those that the paper prints, and recorded ones.
 
     Args:
         entries: the ledger; Table 3's claims name the runs whose costs are planned.
         records: of runs that trained a language model; default: the committed ones.
 
     Returns:
-        One row a system: evaluated on (corpus and which of its clips), source ("printed" or "recorded" and the
+        One row per system: evaluated on (corpus and which of its clips), source ("printed" or "recorded" and the
         profile), macro_f1, low, high, parameters, trained, and GFLOP a clip. The paper's interval is the printed one.
         Runs on one fold that chose settings are left out.
     """
@@ -160,7 +161,7 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
 
 
 def chooses(record: Record) -> bool:
-    """Whether a training run was there to choose settings: one fold, and nothing trained for good."""
+    """Say whether a training run was there to choose settings: one fold, and nothing trained for good."""
     return len(record.parameters["folds"]) == 1 and not record.parameters["refit"]
 
 

@@ -42,7 +42,7 @@ class LedgerEntry(Immutable):
 
 
 def ledger() -> list[LedgerEntry]:
-    """Every claim with its finding, in the order of ``book/claims.yaml``.
+    """Find what answers every claim, in the order of ``book/claims.yaml``.
 
     Only what is committed is looked at, so it says the same on each machine.
 
@@ -56,7 +56,7 @@ def ledger() -> list[LedgerEntry]:
 
 
 def find(claim: Claim, claims: Mapping[str, Claim], records: Mapping[str, Record]) -> ClaimFinding:
-    """What there is to hold against one claim; arguments and errors as `ledger`."""
+    """Find what there is to hold against one claim; arguments and errors as `ledger`."""
 
     answer = claim.answer
     match answer:
@@ -205,7 +205,7 @@ def check_verdict(given: str) -> None:
 
 
 def counts(entries: list[LedgerEntry]) -> pd.DataFrame:
-    """How many claims of each paper have which verdict."""
+    """Count each paper's claims by verdict."""
     rows = [(entry.claim.paper, entry.finding.verdict) for entry in entries]
     table = pd.DataFrame(rows, columns=["paper", "verdict"])
     return pd.crosstab(table["paper"], table["verdict"])

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
-from emoser_lib.experiments import published_records
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.declared import Lora, TextSystem
@@ -17,27 +16,27 @@ from emoser_lib.systems.reading.packing import pack, plain_batch
 from emoser_lib.systems.reading.text_task import TextExamples
 
 Grid = Mapping[Any, Sequence[Cell]]
-"""From `train_grid` or `train_audio_grid`: the cells of each system, one a fold."""
+"""From `train_grid` or `train_audio_grid`: the cells of each system, one per fold."""
 
 By = Callable[[Any], Mapping[str, Any]]
 """What a grid's systems differ in: column -> value of one system."""
 
 
 def rank_and_alpha(system: TextSystem) -> dict[str, int]:
-    """What the systems of a grid of adapters differ in."""
+    """Name what the systems of a grid of adapters differ in."""
     return {"rank": system.lora.rank, "alpha": system.lora.alpha}
 
 
 def by_name(system: str) -> dict[str, str]:
-    """What systems that have names of their own differ in."""
+    """Name what systems that have names of their own differ in."""
     return {"system": system}
 
 
 def adapters_by_rank(llm: LLM, ranks: Iterable[int]) -> pd.DataFrame:
-    """Trained parameters by rank, as peft counts them, for both sets of target matrices.
+    """Count trained parameters by rank, as peft does, for both sets of target matrices.
 
     Returns:
-        One row a rank: all-linear, q,v, and the share of all-linear in the model.
+        One row per rank: all-linear, q,v, and the share of all-linear in the model.
     """
     total = sum(parameter.numel() for parameter in llm.model.parameters())
     rows = {}
@@ -48,7 +47,7 @@ def adapters_by_rank(llm: LLM, ranks: Iterable[int]) -> pd.DataFrame:
 
 
 def batch_sizes(examples: TextExamples, clips: int) -> pd.DataFrame:
-    """What the first clips cost as one batch: positions run through the model, and positions with logits."""
+    """Count what the first clips cost as one batch: positions run through the model, and those with logits."""
     some = (examples.prefix, examples.rests[:clips], examples.targets[:clips])
     plain, packed = plain_batch(*some), pack(*some)
     rows = {
@@ -60,7 +59,7 @@ def batch_sizes(examples: TextExamples, clips: int) -> pd.DataFrame:
 
 
 def grid_table(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFrame:
-    """Mean macro-F1 over the folds for each system of a grid, the best first, as in seed 1, section 5.1.1.
+    """Tabulate mean macro-F1 over the folds per system of a grid, best first, as in THAU-UPM, section 5.1.1.
 
     Args:
         corpus: gives the gold labels.
@@ -68,8 +67,8 @@ def grid_table(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFr
         by: the columns that name a system.
 
     Returns:
-        One row a system: what ``by`` gives, macro_f1 (mean), sd (over folds, if there are several), folds (their
-        number), trainable, and seconds a step.
+        One row per system: what ``by`` gives, macro_f1 (mean), sd (over folds, if there are several), folds (their
+        number), trainable, and seconds per step.
     """
     rows = []
     for system, cells in grid.items():
@@ -90,7 +89,7 @@ def grid_table(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFr
 
 
 def learning_curves(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFrame:
-    """Macro-F1 on the held-out clips after each epoch: one row a system, fold and epoch."""
+    """Score the held-out clips after each epoch: one row per system, fold and epoch."""
     rows = [
         {
             **by(system),
@@ -106,7 +105,7 @@ def learning_curves(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.D
 
 
 def epoch_means(curves: pd.DataFrame) -> pd.DataFrame:
-    """Mean macro-F1 over the folds after each epoch: one row a named system, one column an epoch.
+    """Average macro-F1 over the folds after each epoch: one row per named system, one column per epoch.
 
     Args:
         curves: from `learning_curves`, with `by_name`.
@@ -116,7 +115,7 @@ def epoch_means(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def losses(grid: Grid, by: By = rank_and_alpha, window: int = 8) -> pd.DataFrame:
-    """The training loss along the steps: one row a system, fold and logged step.
+    """Tabulate the training loss along the steps: one row per system, fold and logged step.
 
     Args:
         grid: the cells.
@@ -133,10 +132,10 @@ def losses(grid: Grid, by: By = rank_and_alpha, window: int = 8) -> pd.DataFrame
 
 
 def surest_errors(corpus: Corpus, cell: Cell, clips: int = 8) -> pd.DataFrame:
-    """The wrong answers that the system was surest of, with what was said.
+    """List the wrong answers that the system was surest of, with what was said.
 
     Returns:
-        One row a clip: gold, predicted, probability (over the labels), transcription.
+        One row per clip: gold, predicted, probability (over the labels), transcription.
     """
     scores = cell.scores()
     shares = scores.sub(scores.max(axis=1), axis=0).transform("exp")
@@ -148,57 +147,8 @@ def surest_errors(corpus: Corpus, cell: Cell, clips: int = 8) -> pd.DataFrame:
     return wrong.sort_values("probability", ascending=False, kind="stable").head(clips).reset_index(drop=True)
 
 
-def recorded_adapters(notebook: str) -> pd.DataFrame:
-    """What a chapter's committed records trained: each run's best adapter, its settings and its time."""
-    rows = []
-    for record in published_records(notebook):
-        asked, told = record.parameters, record.metrics
-        grid = told["grid"][0] if told.get("grid") else {}
-        rows.append(
-            {
-                "run": record.run,
-                "model": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
-                "rank": told["best_rank"],
-                "alpha": told["best_alpha"],
-                "learning rate": f"{asked['learning_rate']:g}",
-                "epochs": asked["epochs"],
-                "training clips": asked["train_clips"] or "all",
-                "folds": len(asked["folds"]),
-                "macro-F1 on them": grid.get("macro_f1"),
-                "steps": told["steps"],
-                "hours": told["seconds"] / 3600,
-            }
-        )
-    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
-
-
-def recorded_labels(notebook: str, folds: bool = False) -> pd.DataFrame:
-    """Precision, recall and F1 of each label in a chapter's committed records.
-
-    Args:
-        notebook: the chapter.
-        folds: of runs on folds too, not only of those on a test split.
-    """
-    tables = [
-        pd.DataFrame(record.metrics["per_label"]).T.assign(run=record.run)
-        for record in published_records(notebook)
-        if folds or record.parameters["refit"]
-    ]
-    tables.sort(key=lambda table: -table["n"].sum())
-    return pd.concat(tables)[["run", "precision", "recall", "f1", "n"]] if tables else pd.DataFrame()
-
-
-def recorded_epochs(notebook: str) -> pd.DataFrame:
-    """`epoch_means` of a chapter's committed records, and which run each row is of."""
-    tables = [
-        pd.DataFrame.from_dict(record.metrics["by_epoch"], orient="index").assign(run=record.run)
-        for record in published_records(notebook)
-    ]
-    return pd.concat(tables).rename_axis("system") if tables else pd.DataFrame()
-
-
 def mask_of_packed_batch(examples: TextExamples, clips: int) -> np.ndarray:
-    """Which position (row) sees which (column) in a packed batch of the first clips, bool [T, T]."""
+    """Return which position (row) sees which (column) in a packed batch of the first clips, bool [T, T]."""
     return pack(examples.prefix, examples.rests[:clips], examples.targets[:clips]).visible().numpy()
 
 

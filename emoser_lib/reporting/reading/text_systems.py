@@ -10,7 +10,7 @@ from IPython.display import HTML
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError
-from emoser_lib.experiments import published_records, score
+from emoser_lib.experiments import score
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.prompts.text import AUDIO, PromptBatch, prompt_named
 from emoser_lib.systems.prompts.words import WORDS, words_for
@@ -28,7 +28,7 @@ UNPARSABLE = "no label"
 
 
 def tokens(batch: PromptBatch, tokenizer: "PreTrainedTokenizerBase", clip: int = 0, places: int = 0) -> HTML:
-    """One clip's input as the model gets it, a box a token; those of the clip's own part are framed.
+    """Show one clip's input as the model gets it, one box per token; those of the clip's own part are framed.
 
     Args:
         batch: the prompt with the clips' transcriptions.
@@ -52,7 +52,7 @@ def tokens(batch: PromptBatch, tokenizer: "PreTrainedTokenizerBase", clip: int =
 
 
 def word_pieces(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str], after: str = "\n") -> pd.DataFrame:
-    """The pieces of every label's word in each word set; nouns also as they are written after a space.
+    """Tabulate the pieces of every label's word in each word set; nouns also as they are written after a space.
 
     Args:
         tokenizer: of the model.
@@ -74,7 +74,7 @@ def word_pieces(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str], aft
 
 
 def answer_counts(answers: Sequence[str], labels: Sequence[str]) -> pd.DataFrame:
-    """How many answers are of each kind, read strictly and leniently."""
+    """Count the answers of each kind, read strictly and leniently."""
     rows = {mode: count_answers(read(answers, labels, mode)) for mode in ("strict", "lenient")}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
 
@@ -85,14 +85,14 @@ def read(answers: Sequence[str], labels: Sequence[str], mode: str) -> list[Parse
 
 
 def fallback_table(corpus: Corpus, answers: pd.Series) -> pd.DataFrame:
-    """What answers without a label do to the score: taken for neutral, as in the paper, or counted as wrong.
+    """Score answers without a label: taken for neutral, as in the paper, or counted as wrong.
 
     Args:
         corpus: gives gold labels and the label set. Its first label, neutral if it has that, is the fallback.
         answers: what the model wrote, by clip id.
 
     Returns:
-        One row a parser: unparsable, macro-F1 with the fallback and as wrong, the difference, and how many of the
+        One row per parser: unparsable, macro-F1 with the fallback and as wrong, the difference, and how many of the
         unparsable are right only because of the fallback.
     """
     gold, fallback = gold_for(corpus, answers.index), corpus.labels[0]
@@ -113,27 +113,14 @@ def fallback_table(corpus: Corpus, answers: pd.Series) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
 
 
-def recorded_fallbacks(notebook: str) -> pd.DataFrame:
-    """`fallback_table` of a chapter's committed records, one row a run and parser."""
-    tables = [
-        pd.DataFrame(record.metrics["fallback"])
-        .T.rename_axis("parser")
-        .reset_index()
-        .assign(model=", ".join(used.name for used in record.checkpoints), n=record.metrics["n"])
-        for record in published_records(notebook)
-        if "fallback" in record.metrics
-    ]
-    return pd.concat(tables).set_index("model") if tables else pd.DataFrame()
-
-
 def labelled(corpus: Corpus, answers: pd.Series, mode: str) -> pd.Series:
-    """The labels of answers by clip id; without one it is neutral, or the corpus's first label."""
+    """Label answers by clip id; without a label it is neutral, or the corpus's first label."""
     parsed = read(list(answers), corpus.labels, mode)
     return pd.Series([to_label(answer, corpus.labels[0]) for answer in parsed], index=answers.index)
 
 
 def transcripts(corpus: Corpus, answers: pd.Series, each: int = 2) -> pd.DataFrame:
-    """Some clips of every kind of answer: what was said, what the model wrote, what the parser makes of it.
+    """Show some clips of every kind of answer: what was said, what the model wrote, what the parser makes of it.
 
     Args:
         corpus: gives transcriptions and gold labels.
@@ -156,7 +143,7 @@ def transcripts(corpus: Corpus, answers: pd.Series, each: int = 2) -> pd.DataFra
 def prompt_variants(
     llm: "LLM", corpus: Corpus, clips: pd.DataFrame, names: Sequence[str], chat: str = "auto", batch_size: int = 16
 ) -> pd.DataFrame:
-    """Macro-F1 of label likelihood with other prompts, each with the words that it names.
+    """Score label likelihood with other prompts, each with the words that it names.
 
     Args:
         llm: the model.
@@ -167,7 +154,7 @@ def prompt_variants(
         batch_size: clips run at once.
 
     Returns:
-        One row a prompt: words, macro-F1 as it is and calibrated.
+        One row per prompt: words, macro-F1 as it is and calibrated.
     """
 
     rows: dict[str, dict[str, str | float]] = {}
@@ -183,25 +170,6 @@ def prompt_variants(
             predicted = pd.Series(predict(values, corpus.labels), index=clips["id"])
             rows[name][column] = score_on(corpus, predicted).macro_f1
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("prompt")
-
-
-def recorded_zero_shot(notebook: str) -> pd.DataFrame:
-    """Scores of a chapter's committed records, with the model that was asked."""
-    rows = [
-        {
-            "model": "; ".join(f"{c.name.split('/')[-1]} ({c.note})" for c in record.checkpoints),
-            "how": how,
-            "macro-F1": scored["macro_f1"],
-            "low": scored["low"],
-            "high": scored["high"],
-            "accuracy": scored["accuracy"],
-            "n": scored["n"],
-            "evaluated on": f"{record.parameters['corpus']}, {record.parameters['split']}",
-        }
-        for record in published_records(notebook)
-        for how, scored in sorted(record.metrics.get("scores", {}).items(), key=lambda of: -of[1]["macro_f1"])
-    ]
-    return pd.DataFrame(rows).set_index("model") if rows else pd.DataFrame()
 
 
 def _macro_f1_of(gold: pd.Series, predicted: pd.Series, labels: Sequence[str]) -> float:

@@ -10,7 +10,7 @@ from emoser_lib.reporting.figures import WIDTH, bare_figure, label_colours, no_f
 
 
 def changes(table: pd.DataFrame) -> Figure:
-    """How much macro-F1 each condition costs each system, with its interval; what answers as before is left out.
+    """Draw how much macro-F1 each condition costs each system, with its interval; unchanged answers are left out.
 
     Args:
         table: from `robustness.conditions_table`.
@@ -35,7 +35,7 @@ def changes(table: pd.DataFrame) -> Figure:
 
 
 def score_curves(table: pd.DataFrame) -> Figure:
-    """Macro-F1 against how strong a condition is: one panel a kind, one line a system.
+    """Draw macro-F1 against how strong a condition is: one panel per kind, one line per system.
 
     Args:
         table: from `robustness.curves`.
@@ -60,7 +60,7 @@ def score_curves(table: pd.DataFrame) -> Figure:
 
 
 def reliability_figure(table: pd.DataFrame) -> Figure:
-    """Share of right answers against confidence, one line a way; on the diagonal a system is as often right as it says.
+    """Draw the share of right answers against confidence, one line per way; the diagonal is perfect calibration.
 
     Args:
         table: from `robustness.reliability_table`; the marks' size says how many clips.
@@ -77,7 +77,7 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
 
 
 def risk_coverage_figure(curves: pd.DataFrame) -> Figure:
-    """Share of wrong answers among those that are given, against the share that is given; one line a system.
+    """Draw the share of wrong answers among those given against the share given; one line per system.
 
     Args:
         curves: from `robustness.abstention_curves`.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora import Condition, Corpus
-from emoser_lib.experiments import paired_bootstrap, published_records
+from emoser_lib.experiments import paired_bootstrap
 from emoser_lib.experiments.judging import calibration
 from emoser_lib.reporting.scores import gold_for, score_on, units_for
 
@@ -22,7 +22,7 @@ CONDITION_KINDS = {"noise, dB": "snr_db", "seconds": "seconds", "share of the wo
 def conditions_table(
     corpus: Corpus, answers: Answers, resamples: int = 2000, seed: int = 0, by: str = ""
 ) -> pd.DataFrame:
-    """Scores under each condition, and what it changes.
+    """Score systems under each condition, and what it changes.
 
     Args:
         corpus: gives the gold labels.
@@ -31,9 +31,9 @@ def conditions_table(
         by: what is drawn: empty: clips; "speaker" or "video": all clips of one.
 
     Returns:
-        One row a condition and system: condition, system, macro_f1, uar, accuracy, ``probability`` (mean, of the answer
-        given; empty where a system has none), ``changed`` (share of the answers that are others than of the clean
-        clips), ``change`` of macro-F1 against them, its low and high.
+        One row per condition and system: condition, system, macro_f1, uar, accuracy, ``probability`` (mean, of the
+        answer given; empty where a system has none), ``changed`` (share of the answers that are others than of the
+        clean clips), ``change`` of macro-F1 against them, its low and high.
     """
     clean = answers[Condition()]
     rows = []
@@ -70,18 +70,18 @@ def _change(
 
 
 def side_by_side(table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """One value of `conditions_table`: one row a condition, one column a system."""
+    """Pivot one value of `conditions_table`: one row per condition, one column per system."""
     wide = table.pivot(index="condition", columns="system", values=value)
     order = {name: list(dict.fromkeys(table[name])) for name in ("condition", "system")}
     return wide.loc[order["condition"], order["system"]].rename_axis(columns=None)
 
 
 def curves(table: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
-    """The rows of `conditions_table` that have a strength, from nothing to the most; the clean clips begin each kind.
+    """Select the rows of `conditions_table` whose condition has a strength, weakest first; clean clips begin each kind.
 
     Returns:
-        One row a kind, strength and system: kind, strength ("clean" or the number), system, macro_f1. Kinds with fewer
-        than two strengths are left out.
+        One row per kind, strength and system: kind, strength ("clean" or the number), system, macro_f1. Kinds with
+        fewer than two strengths are left out.
     """
     rows = []
     for kind, name in CONDITION_KINDS.items():
@@ -96,7 +96,7 @@ def curves(table: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame
 
 
 def reliability_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: int) -> pd.DataFrame:
-    """`calibration.reliability` of several log-probabilities of the same clips: one row a way and bin."""
+    """Compute `calibration.reliability` of several log-probabilities of the same clips, per way and bin."""
     each = [
         calibration.reliability(said, gold_for(corpus, said.index), bins).assign(way=way) for way, said in ways.items()
     ]
@@ -104,7 +104,7 @@ def reliability_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: in
 
 
 def calibration_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: int) -> pd.DataFrame:
-    """How good probabilities are.
+    """Measure how good probabilities are.
 
     Args:
         corpus: gives the gold labels.
@@ -112,7 +112,7 @@ def calibration_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: in
         bins: of the ECE.
 
     Returns:
-        One row a way: accuracy, confidence (mean), ECE, NLL, Brier.
+        One row per way: accuracy, confidence (mean), ECE, NLL, Brier.
     """
     rows = {}
     for way, said in ways.items():
@@ -131,7 +131,7 @@ def calibration_table(corpus: Corpus, ways: Mapping[str, pd.DataFrame], bins: in
 def tempered_answers(
     corpus: Corpus, said: pd.DataFrame, by: str = "", seed: int = 0
 ) -> tuple[pd.DataFrame, list[float]]:
-    """Log-probabilities of each half of the clips with the temperature of the other half, and the two temperatures.
+    """Temper each half of the clips with the temperature of the other half; return both temperatures too.
 
     Args:
         corpus: gives the gold labels.
@@ -146,7 +146,7 @@ def tempered_answers(
 
 
 def abstention_curves(corpus: Corpus, systems: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Risk by coverage of the systems whose answers can be ordered: one row a system and number of answered clips."""
+    """Compute risk by coverage of the systems whose answers can be ordered, per system and number of answers."""
     each = [
         calibration.risk_coverage(told["confidence"], told["answer"] == gold_for(corpus, told.index)).assign(
             system=name
@@ -158,13 +158,13 @@ def abstention_curves(corpus: Corpus, systems: Mapping[str, pd.DataFrame]) -> pd
 
 
 def abstention_table(curves: pd.DataFrame) -> pd.DataFrame:
-    """What leaving out answers gains, the best first.
+    """Tabulate what leaving out answers gains, the best first.
 
     Args:
         curves: from `abstention_curves`.
 
     Returns:
-        One row a system: ``area`` under the curve; ``best area``, if all right answers came first; the risk of all
+        One row per system: ``area`` under the curve; ``best area``, if all right answers came first; the risk of all
         clips (the area of an order that says nothing), of the surest 80 % and of the surest half.
     """
     rows = {}
@@ -175,30 +175,3 @@ def abstention_table(curves: pd.DataFrame) -> pd.DataFrame:
         at = {f"risk of {share:.0%}": curve["risk"].iloc[round(share * clips) - 1] for share in (1, 0.8, 0.5)}
         rows[system] = {"area": calibration.risk_area(curve), "best area": float(best.mean()), **at}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system").sort_values("area")
-
-
-ORDER = (
-    *("clips", "labels", "macro_f1", "uar", "accuracy", "standardised", "low", "high", "drawn"),
-    *("confidence", "ECE", "NLL", "Brier", "area", "best area", "risk of 100%", "risk of 80%", "risk of 50%", "run"),
-)
-"""Of the columns of recorded tables; a record sorts them by name."""
-
-
-def recorded(notebook: str, metric: str) -> pd.DataFrame:
-    """A table of one row a system or group that a chapter's committed records keep, and which run each row is of."""
-    each = [
-        pd.DataFrame.from_dict(record.metrics[metric], orient="index").assign(run=record.run)
-        for record in published_records(notebook)
-    ]
-    table = pd.concat(each) if each else pd.DataFrame()
-    return table[[column for column in ORDER if column in table]]
-
-
-def recorded_conditions(notebook: str, value: str = "macro_f1") -> pd.DataFrame:
-    """One value of the conditions of a chapter's committed records, and Whisper-Gemma's change with its interval."""
-    each = []
-    for record in published_records(notebook):
-        table = pd.DataFrame(record.metrics["conditions"])
-        ours = table[table["system"] == "whisper-gemma"].set_index("condition")[["change", "low", "high"]]
-        each.append(side_by_side(table, value).join(ours.add_prefix("whisper-gemma: ")).assign(run=record.run))
-    return pd.concat(each) if each else pd.DataFrame()

@@ -10,7 +10,7 @@ CheckpointKind = Literal["llm", "encoder", "audio llm"]
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What is known about a checkpoint before any of its files is here.
+    """Facts about a checkpoint that are known before any of its files is here.
 
     Attributes:
         licence: short name of its licence.
@@ -81,7 +81,7 @@ def _wav2vec(model_type: str) -> Mapping[str, Any]:
 
 
 def emotion2vec_configuration(width: int, layers: int, heads: int, prenet: int) -> dict[str, Any]:
-    """FunASR's ``model_conf`` of an emotion2vec of these sizes, without what only its training needs.
+    """Return FunASR's ``model_conf`` of an emotion2vec of these sizes, without what only its training needs.
 
     What is not about size is as in emotion2vec_base.
     """

@@ -26,7 +26,7 @@ MOST_LAYERS, MOST = 64, 65_536
 
 
 def load_emotion2vec(folder: Path, device: str = "auto", dtype: str = "float32") -> Any:
-    """FunASR's ``Emotion2vec`` from a checkpoint's folder (config.json, model.safetensors), in eval mode.
+    """Load FunASR's ``Emotion2vec`` from a checkpoint's folder (config.json, model.safetensors), in eval mode.
 
     Args:
         folder: from `find_checkpoint`.
@@ -48,7 +48,7 @@ def load_emotion2vec(folder: Path, device: str = "auto", dtype: str = "float32")
 
 
 def build_emotion2vec(model_conf: object, where: Path) -> Any:
-    """An ``Emotion2vec`` with random weights.
+    """Build an ``Emotion2vec`` with random weights.
 
     Args:
         model_conf: as in FunASR's config.yaml.
@@ -67,7 +67,7 @@ def build_emotion2vec(model_conf: object, where: Path) -> Any:
 
 
 def read_funasr_configuration(path: Path) -> dict[str, Any]:
-    """The ``model_conf`` of FunASR's config.yaml, without the decoder, which serves the pre-training only.
+    """Read the ``model_conf`` of FunASR's config.yaml, without the decoder, which only pre-training needs.
 
     Raises:
         UsageError: FunASR is not installed.
@@ -104,7 +104,7 @@ def fill(model: Any, tensors: Mapping[str, Any], where: Path) -> None:
 
 
 def read_encoder_spec(spec: str) -> list[tuple[int, int, int]]:
-    """The convolutions that a ``feature_encoder_spec`` lists: (channels, kernel, stride) each.
+    """Parse the convolutions that a ``feature_encoder_spec`` lists: (channels, kernel, stride) each.
 
     Args:
         spec: lists of numbers, joined with + and repeated with \\*; nothing else is read, and nothing is evaluated.

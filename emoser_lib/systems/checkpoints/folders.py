@@ -58,12 +58,12 @@ BUNDLED = (DEMO, *DEMO_ENCODERS, DEMO_QWEN)
 
 
 def models_home() -> Path:
-    """The folder that holds checkpoints: ``$EMOSER_MODELS``, by default ``models`` in `cache_home`."""
+    """Return the folder that holds checkpoints: ``$EMOSER_MODELS``, by default ``models`` in `cache_home`."""
     return absolute(os.environ.get("EMOSER_MODELS") or cache_home() / "models")
 
 
 def local_checkpoint(name: str, kind: CheckpointKind = "llm") -> Path | None:
-    """The folder of a checkpoint that is here already, ``None`` if it would have to be downloaded.
+    """Find the folder of a checkpoint that is here already, ``None`` if it would have to be downloaded.
 
     Args:
         name: "emoser/demo-gemma", a name on the hub, or the absolute path of a folder of your own.
@@ -97,17 +97,17 @@ def local_checkpoint(name: str, kind: CheckpointKind = "llm") -> Path | None:
 
 
 def names(kind: CheckpointKind) -> list[str]:
-    """The known checkpoints of one kind."""
+    """List the known checkpoints of one kind."""
     return [name for name, facts in CHECKPOINTS.items() if facts.kind == kind]
 
 
 def known(kind: CheckpointKind) -> str:
-    """The known checkpoints of one kind, for an error's way out."""
+    """Write the known checkpoints of one kind as a sentence, for an error's way out."""
     return f"known are {', '.join(names(kind))}"
 
 
 def find_checkpoint(name: str, kind: CheckpointKind = "llm") -> Path:
-    """The folder of a checkpoint, downloaded from the Hugging Face hub at its pinned revision if it is not here.
+    """Find the folder of a checkpoint; if it is not here, download it from the hub at its pinned revision.
 
     Args:
         name: "emoser/demo-gemma", a name on the hub, or the absolute path of a folder of your own.
@@ -139,7 +139,7 @@ def _folder_of(name: str, kind: CheckpointKind) -> Path:
 
 
 def configuration_of(folder: Path) -> dict[str, Any]:
-    """A checkpoint's config.json.
+    """Read a checkpoint's config.json.
 
     Raises:
         DataError: it is not there, or not JSON.
@@ -156,7 +156,7 @@ def configuration_of(folder: Path) -> dict[str, Any]:
 
 
 def kind_of(folder: Path) -> CheckpointKind:
-    """What a folder's checkpoint is."""
+    """Tell what kind of checkpoint a folder holds."""
     model_type = configuration_of(folder).get("model_type")
     if model_type in AUDIO_LLM_TYPES:
         return "audio llm"
@@ -170,6 +170,11 @@ def check_folder(folder: Path) -> Path:
         DataError: something is not there, is cut short, or is not safetensors.
     """
     get_it = "copy or download the whole checkpoint again"
+    if (folder / "adapter_config.json").is_file():
+        raise DataError(
+            f"checkpoint {folder} has an adapter beside its weights (adapter_config.json), which transformers would "
+            "apply without a word: move its files out, or merge it into the weights (peft's merge_and_unload)."
+        )
     needed: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken")
     if kind_of(folder) == "encoder":  # emotion2vec's configuration says all there is to say of its input
         needed = ("preprocessor_config.json",) if configuration_of(folder)["model_type"] != "emotion2vec" else ()
@@ -183,7 +188,7 @@ def check_folder(folder: Path) -> Path:
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """The safetensors files that make up the weights of a checkpoint, by its index where it has one.
+    """List the safetensors files of a checkpoint's weights, by its index where it has one.
 
     Raises:
         DataError: there are none.
@@ -245,7 +250,7 @@ def _from_hub(name: str, local_files_only: bool) -> Path | None:
 
 
 def gate_sentence(name: str) -> str:
-    """What to do about a checkpoint whose licence was not accepted on the hub.
+    """Say what to do about a checkpoint whose licence was not accepted on the hub.
 
     >>> gate_sentence("google/gemma-2b").partition(" and ")[0]
     'google/gemma-2b is gated: accept the Gemma terms of use at https://huggingface.co/google/gemma-2b'
@@ -257,7 +262,7 @@ def gate_sentence(name: str) -> str:
 
 
 def weights_sha256(folder: Path) -> str:
-    """One sha256 for the weights of a checkpoint: about a second for 1 GB.
+    """Compute one sha256 for the weights of a checkpoint: about a second for 1 GB.
 
     Of one file it is the file's own; of several it is that of the lines "<sha256>  <file name>", sorted by name.
 
@@ -274,7 +279,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def note_of(name: str, sha256: str) -> str:
-    """What kind of model these bytes are, such as "base, de-quantised from Q4_K_M"; empty where nothing is known."""
+    """Note what kind of model these bytes are, such as "base, de-quantised from Q4_K_M"; empty where unknown."""
     notes = (CHECKPOINTS[name].note if name in CHECKPOINTS else "", PROVENANCE.get(sha256, ""))
     return ", ".join(note for note in notes if note)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_weights(auto: Any, folder: Path, device: str, dtype: str) -> Any:
-    """A model of transformers with the weights in a checkpoint's folder, in eval mode.
+    """Load the weights in a checkpoint's folder into a model of transformers, in eval mode.
 
     Args:
         auto: the class that makes it, such as ``AutoModelForCausalLM``.
@@ -50,7 +50,7 @@ def load_weights(auto: Any, folder: Path, device: str, dtype: str) -> Any:
 
 
 def existing_device(device: str) -> str:
-    """The device that is meant; "auto" is the first GPU that torch sees, else the CPU.
+    """Return the device that is meant; "auto" is the first GPU that torch sees, else the CPU.
 
     Raises:
         UsageError: this machine does not have it.
@@ -66,7 +66,7 @@ def existing_device(device: str) -> str:
 
 @contextmanager
 def told_in_a_sentence(folder: Path) -> Iterator[None]:
-    """What transformers says about a folder it cannot load, as one sentence."""
+    """Turn what transformers says about a folder it cannot load into one sentence."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
@@ -76,7 +76,7 @@ def told_in_a_sentence(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without progress bars and notes of transformers, which would land in a notebook's output."""
+    """Silence progress bars and notes of transformers, which would land in a notebook's output."""
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -10,7 +10,7 @@ PARTS = ("text", "audio", "log_mel")
 
 @dataclass(frozen=True)
 class Baseline:
-    """One declared baseline.
+    """A declared baseline.
 
     Attributes:
         reads: "text", "audio", "log_mel", "text+audio" or "labels".
@@ -50,7 +50,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
 
 
 def parts_of(names: Iterable[str]) -> dict[str, bool]:
-    """What `Clips.from_corpus` has to read for these baselines, as its keyword arguments.
+    """Return what `Clips.from_corpus` has to read for these baselines, as its keyword arguments.
 
     >>> parts_of(["majority", "early-fusion"])
     {'text': True, 'audio': True}

@@ -15,7 +15,7 @@ from emoser_lib.systems.classical.features import ACOUSTIC_FEATURES, acoustic_st
 
 @dataclass(frozen=True)
 class Clips:
-    """What the baselines read of some clips, row by row; a part that is not needed stays None.
+    """Parts that the baselines read of some clips, row by row; a part that is not needed stays None.
 
     Attributes:
         text: transcriptions, object [clips].
@@ -50,7 +50,7 @@ class Clips:
         return len(next(iter(self._present().values())))
 
     def __getitem__(self, rows: Any) -> "Clips":
-        """The same parts of some clips: rows are positions (as scikit-learn's splitters give), a mask or a slice."""
+        """Select clips: rows are positions (as scikit-learn's splitters give), a mask or a slice."""
         rows = np.atleast_1d(np.arange(len(self))[rows])
         return Clips(**{name: part[rows] for name, part in self._present().items()})
 

@@ -29,7 +29,7 @@ from emoser_lib.systems.classical.networks import CNNClassifier, LSTMClassifier
 
 
 class Part(TransformerMixin, BaseEstimator):
-    """First step of every baseline: take one part of `Clips`.
+    """First step of every baseline: it takes one part of `Clips`.
 
     >>> Part("text").fit_transform(Clips(text=["hola"])).tolist()
     ['hola']
@@ -43,7 +43,7 @@ class Part(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Clips) -> NDArray[Any]:
-        """The part.
+        """Take the part.
 
         Raises:
             UsageError: X is not `Clips` or has not got this part.
@@ -62,7 +62,7 @@ class Part(TransformerMixin, BaseEstimator):
 
 
 class ClusterClassifier(ClassifierMixin, BaseEstimator):
-    """k-means without labels; then each cluster answers with the commonest label among its clips.
+    """Classifier by k-means without labels; each cluster answers with the commonest label among its clips.
 
     Args:
         n_clusters: clusters (30, our choice: five for each of six labels), or as many as there are clips, if fewer.
@@ -90,7 +90,7 @@ class ClusterClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Label of the nearest cluster.
+        """Return the label of the nearest cluster.
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` has not been called.
@@ -132,7 +132,7 @@ def _early_fusion(random_state: int) -> Pipeline:
 
 
 def _late_fusion(random_state: int) -> VotingClassifier:
-    """One classifier a block, as strongly regularised as in early fusion; their probabilities are averaged."""
+    """One classifier per block, as strongly regularised as in early fusion; their probabilities are averaged."""
     audio = _audio(_logistic(C=1 / len(ACOUSTIC_FEATURES)))
     return VotingClassifier([("text", _text(_logistic())), ("audio", audio)], voting="soft")
 
@@ -155,7 +155,7 @@ BUILD: Mapping[str, Callable[[int], BaseEstimator]] = MappingProxyType(
 
 
 def baseline(name: str, random_state: int = 0) -> BaseEstimator:
-    """A fresh, unfitted baseline: ``fit(clips, labels)``, ``predict(clips)`` -> labels, on `Clips`.
+    """Build a fresh, unfitted baseline: ``fit(clips, labels)``, ``predict(clips)`` -> labels, on `Clips`.
 
     Args:
         name: one of ``BASELINES``.

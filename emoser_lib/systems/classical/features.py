@@ -106,7 +106,7 @@ def acoustic_statistics(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 class AcousticStatistics(TransformerMixin, BaseEstimator):
-    """Waveforms to a matrix of `acoustic_statistics`, one row a clip.
+    """Transformer of waveforms to a matrix of `acoustic_statistics`, one row per clip.
 
     >>> noise = np.random.default_rng(0).normal(size=(2, 8_000)).astype("float32")
     >>> AcousticStatistics().fit_transform(noise).shape == (2, len(ACOUSTIC_FEATURES))
@@ -118,7 +118,7 @@ class AcousticStatistics(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Waveforms (float [samples], 16 kHz; a generator will do) to float64 [clips, features].
+        """Turn waveforms (float [samples], 16 kHz; a generator will do) into float64 [clips, features].
 
         Raises:
             DataError: see `acoustic_statistics`; the sentence names the clip by its place.
@@ -127,7 +127,7 @@ class AcousticStatistics(TransformerMixin, BaseEstimator):
         return np.array(rows).reshape(-1, len(ACOUSTIC_FEATURES))
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
-        """Names of the columns: ``ACOUSTIC_FEATURES``."""
+        """Return the names of the columns: ``ACOUSTIC_FEATURES``."""
         return np.array(ACOUSTIC_FEATURES, dtype=object)
 
     def __sklearn_tags__(self) -> Tags:
@@ -135,7 +135,7 @@ class AcousticStatistics(TransformerMixin, BaseEstimator):
 
 
 def log_mel(waveform: NDArray[np.float32], seconds: float = 4.0, bands: int = 64) -> NDArray[np.float32]:
-    """Log-mel spectrogram of the first ``seconds`` of one clip, in dB above silence (-100 dB).
+    """Compute the log-mel spectrogram of the first ``seconds`` of one clip, in dB above silence (-100 dB).
 
     Frames come every 20 ms. The floor is 0 and shorter clips are padded with it at the end, so padding is
     silence and a network can tell it by its zeros. The level is kept: loudness is part of emotion.
@@ -165,7 +165,7 @@ def log_mel(waveform: NDArray[np.float32], seconds: float = 4.0, bands: int = 64
 
 
 class LogMel(TransformerMixin, BaseEstimator):
-    """Waveforms to one array of `log_mel` spectrograms.
+    """Transformer of waveforms to one array of `log_mel` spectrograms.
 
     >>> LogMel(seconds=2.0).fit_transform([np.ones(8_000, dtype="float32")]).shape
     (1, 100, 64)
@@ -180,7 +180,7 @@ class LogMel(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Waveforms (float [samples], 16 kHz; a generator will do) to float32 [clips, frames, bands].
+        """Turn waveforms (float [samples], 16 kHz; a generator will do) into float32 [clips, frames, bands].
 
         Raises:
             DataError: see `acoustic_statistics`; the sentence names the clip by its place.
@@ -264,7 +264,7 @@ def _pitch_track(scaled: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
 
 
 def _intonation(semitones: NDArray[np.float64], voiced: NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """Median, sd and range (p10 to p90) in semitones, slope in semitones a second; zeros if nothing is voiced."""
+    """Median, sd and range (p10 to p90) in semitones, slope in semitones per second; zeros if nothing is voiced."""
     if not voiced.any():
         return 0.0, 0.0, 0.0, 0.0
     heard = semitones[voiced]

@@ -23,7 +23,7 @@ METADATA: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def metadata(corpus: Corpus) -> pd.DataFrame:
-    """What is known about each clip besides its words and its sound.
+    """Tabulate what is known about each clip besides its words and its sound.
 
     Returns:
         By id: gender; clips, how many the clip's video gives to the whole corpus (0: video not known); seconds (0: not
@@ -43,7 +43,7 @@ def metadata(corpus: Corpus) -> pd.DataFrame:
 
 
 def metadata_forest(columns: Sequence[str], random_state: int = 0) -> Pipeline:
-    """An unfitted random forest on some columns of `metadata`; labels weigh the same (all our choice)."""
+    """Build an unfitted random forest on some columns of `metadata`; labels weigh the same (all our choice)."""
     others = [column for column in columns if column != "gender"]
     named = [column for column in columns if column == "gender"]
     return make_pipeline(
@@ -53,7 +53,7 @@ def metadata_forest(columns: Sequence[str], random_state: int = 0) -> Pipeline:
 
 
 def known_metadata(corpus: Corpus) -> tuple[str, ...]:
-    """Which of `METADATA` the corpus knows of at least one training clip.
+    """List which of `METADATA` the corpus knows of at least one training clip.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> known_metadata(load_corpus("demo"))
@@ -66,7 +66,7 @@ def known_metadata(corpus: Corpus) -> tuple[str, ...]:
 def predict_from_metadata(
     corpus: Corpus, known: str, train: Sequence[str], held_out: Sequence[str], random_state: int = 0
 ) -> pd.Series:
-    """Labels of held-out clips by id, from what is known about them alone.
+    """Predict labels of held-out clips by id, from what is known about them alone.
 
     Args:
         corpus: has the clips.

@@ -109,7 +109,7 @@ class _LogMelClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: log-mels, float [clips, frames, bands], as from `LogMel`.
-            y: one label a clip.
+            y: one label per clip.
 
         Raises:
             DataError: X is not of this shape, or training left the finite numbers.
@@ -150,7 +150,7 @@ class _LogMelClassifier(ClassifierMixin, BaseEstimator):
                 schedule.step()
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities, [clips, classes], in the order of ``classes_``.
+        """Return probabilities, [clips, classes], in the order of ``classes_``.
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` has not been called.
@@ -166,7 +166,7 @@ class _LogMelClassifier(ClassifierMixin, BaseEstimator):
         return torch.cat(logits).double().softmax(dim=1).numpy()
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The most probable label of each clip. Raises as `predict_proba`."""
+        """Return the most probable label of each clip. Raises as `predict_proba`."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
@@ -191,7 +191,7 @@ class CNNClassifier(_LogMelClassifier):
         width: channels of the first convolution; the next ones have two and four times as many.
         epochs: passes over the training clips; there is no early stopping.
         learning_rate: highest rate of AdamW, in one warm-up and decay (OneCycleLR).
-        batch_size: clips a step.
+        batch_size: clips per step.
         dropout: before the last layer.
         weight_decay: of AdamW.
         random_state: seed of the weights, the order and the dropout; torch's own generator is left alone.

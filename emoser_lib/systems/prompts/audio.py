@@ -33,7 +33,7 @@ AUDIO_PROMPTS: Mapping[str, Prompt] = MappingProxyType(
             f"Audio 1:{AUDIO_TAG}\n{_QWEN} Consider also its transcription: {TAG}",
             "en",
             _LABELS,
-            "seed 1, Table 1, Qwen-Audio-Chat; the recording before it, as in the checkpoint's chat",
+            "THAU-UPM, Table 1, Qwen-Audio-Chat; the recording before it, as in the checkpoint's chat",
         ),
         "qwen-audio-no-text": Prompt(
             f"Audio 1:{AUDIO_TAG}\n{_QWEN}",
@@ -45,7 +45,7 @@ AUDIO_PROMPTS: Mapping[str, Prompt] = MappingProxyType(
             _released(f"The transcription is: {TAG}\n"),
             "en",
             _EIGHT,
-            "seed 1, released code at c806a13 (the paper does not print it)",
+            "THAU-UPM, released code at c806a13 (the paper does not print it)",
             leading=" ",
         ),
         "whisper-gemma-no-text": Prompt(
@@ -59,14 +59,14 @@ AUDIO_PROMPTS: Mapping[str, Prompt] = MappingProxyType(
             f"{AUDIO_TAG}\n{_ASK}\nTranscription: {TAG}\nEmotion:",
             "en",
             _LABELS,
-            "our choice; seed 2 gives the order: audio, prompt, transcript",
+            "our choice; EmoSLLM gives the order: audio, prompt, transcript",
             leading=" ",
         ),
         "emosllm-no-text": Prompt(
             f"{AUDIO_TAG}\n{_ASK}\nEmotion:",
             "en",
             _LABELS,
-            "our choice; seed 2: the transcript is optional",
+            "our choice; EmoSLLM: the transcript is optional",
             leading=" ",
         ),
     }
@@ -77,14 +77,14 @@ TRANSCRIBE = Prompt(
     f"{AUDIO_TAG}\nWrite down what is said.\nTranscription:",
     "en",
     (),
-    "our choice; seed 2's second task (facts: recognition of speech and of emotion in one pipeline)",
+    "our choice; EmoSLLM's second task (recognition of speech and of emotion in one pipeline)",
     leading=" ",
 )
 """What EmoSLLM's auxiliary task asks."""
 
 
 def audio_prompt(name: str) -> Prompt:
-    """The prompt of that name.
+    """Return the prompt of that name.
 
     Raises:
         UsageError: there is none.

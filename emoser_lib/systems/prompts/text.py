@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TAG = "<transcription>"
-"""Where a template takes the transcription: the tag of seed 1, Table 1."""
+"""Where a template takes the transcription: the tag of THAU-UPM, Table 1."""
 
 CHATS = ("auto", "gemma", "own", "plain")
 """Ways to put a prompt before a model; see `chat_of`."""
@@ -44,7 +44,7 @@ DAY = "26 Jul 2024"
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """The tokens of one prompt with several transcriptions; ``prefix + rests[i]`` is the whole input of clip i.
+    """Tokens of one prompt with several transcriptions; ``prefix + rests[i]`` is the whole input of clip i.
 
     The prefix ends one token before the prompt's own text does, since that last token may join with the
     transcription (":" and "(" to ":("). So it is the same for all clips, whichever of them come together,
@@ -71,7 +71,7 @@ class PromptBatch:
         return len(self.rests)
 
     def table(self, tokenizer: "PreTrainedTokenizerBase", clip: int = 0) -> pd.DataFrame:
-        """One clip's input token by token: id, piece, text, part (prefix or rest); the audio's place is one row."""
+        """Tabulate one clip's input by token: id, piece, text, part (prefix or rest); the audio's place is one row."""
         ids = self.prefix + self.rests[clip]
         part = ["prefix"] * len(self.prefix) + ["rest"] * len(self.rests[clip])
         piece = [AUDIO_TAG if token == AUDIO else tokenizer.convert_ids_to_tokens(token) for token in ids]
@@ -121,13 +121,13 @@ class Prompt:
         return TAG in self.template
 
     def render(self, transcription: str) -> str:
-        """The prompt's text for one clip. The transcription goes in as it is: nothing in it is looked at."""
+        """Write the prompt's text for one clip. The transcription goes in as it is: nothing in it is looked at."""
         return self.template.replace(TAG, transcription)
 
     def encode(
         self, tokenizer: "PreTrainedTokenizerBase", transcriptions: Sequence[str], chat: str = "auto"
     ) -> PromptBatch:
-        """The tokens a model sees before its answer, cut into what the clips share and what each has of its own.
+        """Tokenise what a model sees before its answer, cut into what the clips share and what each has of its own.
 
         A transcription is data. Control tokens in it, such as ``<start_of_turn>``, are broken by a space after
         their first character, so that they are tokens of ordinary text (our choice; transcriptions of the corpora
@@ -135,7 +135,7 @@ class Prompt:
 
         Args:
             tokenizer: of the model.
-            transcriptions: one a clip.
+            transcriptions: one per clip.
             chat: how the prompt is put before the model, see `chat_of`.
 
         Raises:
@@ -185,9 +185,9 @@ def _tokens(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list
 
 
 def chat_of(tokenizer: "PreTrainedTokenizerBase", chat: str = "auto") -> str:
-    r"""How a prompt is put before a model: one of "gemma", "own", "plain".
+    r"""Say how a prompt is put before a model: one of "gemma", "own", "plain".
 
-    - ``gemma``: ``<start_of_turn>user\n[prompt]<end_of_turn>\n<start_of_turn>model`` (seed 1, section 3.1), after the
+    - ``gemma``: ``<start_of_turn>user\n[prompt]<end_of_turn>\n<start_of_turn>model`` (THAU-UPM, section 3.1), after the
       token for the beginning, which the paper does not print but Gemma is never without. A newline follows
       ``model``, as in Gemma's own template: the models were tuned on answers that start a line, and "the first word
       of the model turn" is the one after it. White space around the prompt goes, as there.
@@ -285,14 +285,14 @@ _SEIS = "neutral, tristeza, ira, alegría, miedo, asco"
 PROMPTS: Mapping[str, Prompt] = MappingProxyType(
     {
         "gemma": Prompt(
-            _table_1(_ENGLISH[0], _EIGHT, _ENGLISH[1]), "en", tuple(_EIGHT.split(", ")), "seed 1, Table 1, Gemma 2B"
+            _table_1(_ENGLISH[0], _EIGHT, _ENGLISH[1]), "en", tuple(_EIGHT.split(", ")), "THAU-UPM, Table 1, Gemma 2B"
         ),
         "qwen-audio": Prompt(
             "Select the predominant emotion from neutral, disgust, anger, joy, sadness and fear. Answer only with one "
             f"of the emotion words and nothing else. Consider also its transcription: {TAG}",
             "en",
             ("neutral", "disgust", "anger", "joy", "sadness", "fear"),
-            "seed 1, Table 1, Qwen-Audio-Chat",
+            "THAU-UPM, Table 1, Qwen-Audio-Chat",
         ),
         "gemma-six": Prompt(
             _table_1(_ENGLISH[0], _SIX, _ENGLISH[1]),
@@ -317,7 +317,7 @@ paragraph in the table: a single line.
 
 
 def prompt_named(name: str) -> Prompt:
-    """The prompt of that name.
+    """Return the prompt of that name.
 
     Raises:
         UsageError: there is none.

@@ -34,7 +34,7 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 def words_for(labels: Sequence[str], name: str = "nouns") -> dict[str, str]:
-    """The words of a corpus's labels. In "nouns" a label that is not one of the six is its own word.
+    """Return the words of a corpus's labels. In "nouns" a label that is not one of the six is its own word.
 
     Raises:
         UsageError: there is no such word set, or it has no word for a label.

@@ -215,10 +215,14 @@ def told(chapter: Path, metadata: str) -> PlannedRun:
     return planned(chapter)
 
 
-def test_metrics_that_are_not_finite_are_null(chapter: Path, tmp_path: Path) -> None:
-    metrics = "{'a': float('nan'), 'b': [1.5, float('inf')], 'c': {'d': -float('inf')}}"
-    record, path = run(told(chapter, metrics), tmp_path / "runs")
-    assert record.metrics == {"a": None, "b": [1.5, None], "c": {"d": None}}
+def test_what_is_not_finite_is_null_and_a_reported_text_stays_a_text(chapter: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(chapter, as_version=4)
+    report = "report(a=float('nan'), b=[1.5, float('inf')], word='nan')"
+    notebook.cells[-1].source = f"from emoser_lib.reporting import report\n{report}"
+    nbformat.write(notebook, chapter)
+    record, path = run(planned(chapter), tmp_path / "runs")
+    assert record.metrics == {"a": None, "b": [1.5, None], "word": "nan"}
+    assert (record.computing.accelerator, record.computing.processes) == (None, 1)
     assert read_record(path) == record
 
 

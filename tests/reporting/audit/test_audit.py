@@ -11,7 +11,7 @@ from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import evaluation_folds, folds
 from emoser_lib.experiments.training.folds import Fold
-from emoser_lib.reporting import score_on
+from emoser_lib.reporting import recorded, score_on
 from emoser_lib.reporting.audit import audit_records
 from emoser_lib.reporting.audit import audit_tables as audit
 from emoser_lib.reporting.audit.groups import by_group, group_difference
@@ -198,12 +198,12 @@ def test_the_recorded_noise_names_runs_with_several_folds_only() -> None:
 
 
 def test_the_recorded_audit_has_what_the_command_counts() -> None:
-    found = audit_records.recorded_findings()
+    found = recorded("12-audit", "findings")
     share = found.loc["test clips whose video is in training, share"]
     assert share["value"] * share["clips"] == pytest.approx(395)
     assert found.loc["text-svm, seen videos, standardised accuracy", "clips"] == 395
     assert found.loc["macro-F1 of the rule without a model", "value"] > claims().value["thau-table3-qwen-r256"]
     assert found.loc["seen less unseen", "low"] < found.loc["seen less unseen", "value"]
-    changes = audit_records.recorded_changes()
+    changes = recorded("12-audit", "changes")
     assert changes.index[0] == "published"
     assert changes["difference"].to_numpy() == pytest.approx(changes["macro_f1"] - changes["macro_f1"].iloc[0])

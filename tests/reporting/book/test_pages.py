@@ -1,5 +1,6 @@
 """Pages: what a record says is what a reader sees, and text from strangers stays text."""
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -9,8 +10,15 @@ import pytest
 from emoser_lib.corpora import Corpus
 from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.errors import DataError
-from emoser_lib.experiments.runs.records import CorpusUsed, Record, RunStatus, read_record, write_record
-from emoser_lib.reporting import listen, show
+from emoser_lib.experiments.runs.records import (
+    CorpusUsed,
+    Record,
+    RunStatus,
+    published_records,
+    read_record,
+    write_record,
+)
+from emoser_lib.reporting import listen, show, tables
 from emoser_lib.reporting.book.pages import run_card, stage_book, status_page, with_run_card
 
 HOSTILE = "<script>alert(1)</script>"
@@ -112,3 +120,36 @@ def test_a_table_cuts_nothing_and_rounds_only_fractions() -> None:
     assert "a" * 200 in html
     assert "nan" not in html.lower()
     assert "None" not in show(pd.DataFrame({"videos": [None, None], "clips": [1, 2]})).data
+
+
+def test_pages_say_what_a_run_computed_with(tmp_path: Path) -> None:
+    used = {"name": "a/model", "sha256": "ef" * 32, "device": "cuda", "dtype": "bfloat16"}
+    computing = {"accelerator": "H200", "accelerator_memory_mb": 71234, "processes": 1}
+    made = record(checkpoints=[used], computing=computing)
+    for page in (run_card(made), status_page([made], [])):
+        assert "cuda, bfloat16" in page
+        assert "H200, 71,234 MB at most" in page
+    on_cpu = run_card(record(computing=computing | {"accelerator": None, "accelerator_memory_mb": None}))
+    assert "<th scope='row'>accelerator</th><td>none</td>" in on_cpu
+    assert "<th scope='row'>device and precision</th><td>no model</td>" in on_cpu
+    assert "not recorded" not in on_cpu
+
+
+def test_an_old_record_is_read_and_what_it_lacks_is_not_recorded(tmp_path: Path) -> None:
+    old = record(checkpoints=[{"name": "a/model", "sha256": "ef" * 32}], commit=None).model_dump(mode="json")
+    del old["computing"], old["checkpoints"][0]["device"], old["checkpoints"][0]["dtype"]
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(old | {"schema_version": 1}))
+    for name in ("device and precision", "accelerator", "processes"):
+        assert f"<th scope='row'>{name}</th><td>not recorded</td>" in run_card(read_record(path))
+    assert "not recorded, 2026-01-02" in run_card(read_record(path))
+    assert status_page([read_record(path)], []).count("not recorded") == 3
+    path.write_text(json.dumps(old | {"schema_version": 3}))
+    with pytest.raises(DataError, match="is not a record"):
+        read_record(path)
+
+
+def test_tables_of_provenance_say_what_was_not_recorded() -> None:
+    table = tables.provenance("03-classical")
+    recorded = [made.schema_version for made in published_records("03-classical")]
+    assert list(table["accelerator"] == "not recorded") == [version == 1 for version in recorded]

@@ -15,7 +15,7 @@ from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.uses import Library
 
 TABLE = {"text/html": "<div><table><tr><td>1</td></tr></table></div>"}
-IMPORTS = "from emoser_lib.reporting import figures, show, tables"
+IMPORTS = "from emoser_lib.reporting import figures, recorded, show, tables"
 
 
 def record(**changed: object) -> Record:
@@ -89,7 +89,7 @@ def test_the_executed_notebook_stays_as_it_is() -> None:
 def test_a_cell_that_shows_committed_records_links_them() -> None:
     mine = record(notebook="03-classical", profile="small", run="text")
     other = record(notebook="05-gemma-lora", profile="small", run="test")
-    (shown,) = lines(cell('show(tables.recorded_scores("03-classical"))', TABLE), published=(mine, other))
+    (shown,) = lines(cell('show(recorded("03-classical", "scores"))', TABLE), published=(mine, other))
     assert [link for link in shown if link.startswith("records/")] == ["records/03-classical-small-text.json"]
     (named,) = lines(cell('tables.findings("03-classical")', TABLE), published=(mine, other))
     assert not any(link.startswith("records/") for link in named), "this function reads no records"

@@ -10,8 +10,8 @@ from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.experiments import folds
 from emoser_lib.experiments.training.cells import Cell
-from emoser_lib.reporting import figures, score_on, tables
-from emoser_lib.reporting.hearing import audio_systems, listening, voices
+from emoser_lib.reporting import figures, recorded, score_on
+from emoser_lib.reporting.hearing import audio_systems, listening
 from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.reading import adapters, text_systems
 from emoser_lib.systems.declared import AudioSystem, Linear, Lora, Loss, Training
@@ -202,7 +202,7 @@ def test_what_padding_mask_and_normalisation_do_is_told_apart() -> None:
 
 
 def test_the_recorded_runs_say_what_was_heard_and_read() -> None:
-    table = audio_systems.recorded_systems("08-whisper-gemma")
+    table = recorded("08-whisper-gemma", "systems")
     assert table.loc["speaker", "heard with a clip"] == "silence up to 30 s"
     assert table.loc["clip", "heard with a clip"] == "nothing"
     assert table.loc["speaker", "folds"] == 5
@@ -210,7 +210,7 @@ def test_the_recorded_runs_say_what_was_heard_and_read() -> None:
 
 
 def test_in_the_recorded_runs_who_only_reads_is_at_chance_and_who_hears_is_not() -> None:
-    scores = tables.recorded_scores("08-whisper-gemma")
+    scores = recorded("08-whisper-gemma", "scores")
     run = scores[scores["run"] == "speaker"]
     order = [name for name in ("speaker", "normalised", "clip") for _ in range(len(run))]
     assert list(scores["run"]) == order, "all folds before one of them"
@@ -221,11 +221,11 @@ def test_in_the_recorded_runs_who_only_reads_is_at_chance_and_who_hears_is_not()
 
 def test_the_goal_is_missed_on_new_voices_as_they_are_and_met_on_normalised_ones() -> None:
     """What chapter 8 says of its recorded runs, and of the classifier it sets beside them."""
-    goal, scores = 0.65, tables.recorded_scores("08-whisper-gemma")
+    goal, scores = 0.65, recorded("08-whisper-gemma", "scores")
     reached = scores.loc["whisper-gemma"].set_index("run")["UAR"]
     assert reached["speaker"] < goal < reached["normalised"]
     assert scores.loc["text-svm"].set_index("run")["UAR low"]["normalised"] < 1 / 6 + 0.01
-    heard = voices.recorded_voices("08-whisper-gemma").set_index(["heard as", "voices"])
+    heard = recorded("08-whisper-gemma", "voices")
     assert set(heard["run"]) == {"normalised"}
     frames = heard["uar"].drop("acoustic statistics").droplevel("heard as")
     assert frames["new voices"] < goal < frames["known voices"] < frames["new voices, normalised"]
@@ -233,7 +233,7 @@ def test_the_goal_is_missed_on_new_voices_as_they_are_and_met_on_normalised_ones
 
 
 def test_in_emosllms_recorded_run_who_only_reads_is_at_chance_and_who_hears_is_not() -> None:
-    run = tables.recorded_scores("10-emosllm")
+    run = recorded("10-emosllm", "scores")
     assert set(run["run"]) == {"speaker"} and set(run["evaluated on"]) == {"elicited_es, 5 folds, speaker"}
     chance = 1 / 6
     assert run.loc["text only", "UAR low"] < chance + 0.01
@@ -241,8 +241,8 @@ def test_in_emosllms_recorded_run_who_only_reads_is_at_chance_and_who_hears_is_n
     assert (hears["UAR low"] > run.loc["text only", "UAR high"] + 0.1).all()
     # What the chapter says of them: no better than the baseline beyond its interval, worse than Whisper-Gemma.
     assert (hears["UAR"] < run.loc["audio-svm", "UAR high"]).all()
-    whisper = tables.recorded_scores("08-whisper-gemma").query("run == 'speaker'").loc["whisper-gemma"]
+    whisper = recorded("08-whisper-gemma", "scores").query("run == 'speaker'").loc["whisper-gemma"]
     assert (hears["UAR high"] < whisper["UAR low"]).all()
-    epochs = adapters.recorded_epochs("10-emosllm").drop(columns="run")
+    epochs = recorded("10-emosllm", "epochs").drop(columns="run")
     assert (epochs.loc["emosllm"] < epochs.loc["emosllm, no transcription"]).all()
     assert (epochs["epoch 4"] > epochs["epoch 3"]).all()

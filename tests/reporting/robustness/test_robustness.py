@@ -10,7 +10,7 @@ import pytest
 
 from emoser_lib.corpora import Condition, Corpus, load_corpus
 from emoser_lib.experiments.judging import calibration
-from emoser_lib.reporting import gold_for, score_on
+from emoser_lib.reporting import gold_for, recorded, recorded_tables, score_on
 from emoser_lib.reporting.audit import groups
 from emoser_lib.reporting.hearing import listening
 from emoser_lib.reporting.robustness import robustness_figures
@@ -110,15 +110,16 @@ def test_records_show_what_the_run_showed(
     metrics = json.loads(
         json.dumps({"conditions": table.to_dict("records"), "genders": shown.to_dict("index")}, sort_keys=True)
     )
-    monkeypatch.setattr(robustness, "published_records", lambda _: [SimpleNamespace(run="own", metrics=metrics)])
-    genders = robustness.recorded("13-robustness", "genders")
+    monkeypatch.setattr(recorded_tables, "published_records", lambda _: [SimpleNamespace(run="own", metrics=metrics)])
+    genders = recorded("13-robustness", "genders")
     pd.testing.assert_frame_equal(genders.drop(columns="run"), shown, check_names=False, check_dtype=False)
-    recorded = robustness.recorded_conditions("13-robustness")
-    assert recorded["whisper-gemma"].to_dict() == robustness.side_by_side(table, "macro_f1")["whisper-gemma"].to_dict()
-    assert recorded.loc[NOISY.name, "whisper-gemma: change"] < 0
-    monkeypatch.setattr(robustness, "published_records", lambda _: [])
-    assert robustness.recorded("13-robustness", "genders").empty
-    assert robustness.recorded_conditions("13-robustness").empty
+    conditions = recorded("13-robustness", "conditions")
+    wide = robustness.side_by_side(table, "macro_f1")
+    assert conditions["whisper-gemma"].to_dict() == wide["whisper-gemma"].to_dict()
+    assert conditions.loc[NOISY.name, "whisper-gemma: change"] < 0
+    monkeypatch.setattr(recorded_tables, "published_records", lambda _: [])
+    assert recorded("13-robustness", "genders").empty
+    assert recorded("13-robustness", "conditions").empty
 
 
 def test_the_figures_draw_what_there_is_and_say_so_where_there_is_nothing(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints.folders import (
     BUNDLED,
+    DEMO_LLM_FOLDER,
     DOWNLOADED,
     find_checkpoint,
     local_checkpoint,
@@ -250,3 +252,11 @@ def test_a_licence_that_was_not_accepted_is_one_sentence(
 def test_without_network_the_sentence_says_where_the_folder_goes(home: Path) -> None:
     said = ask_hub(home, HF_HUB_OFFLINE="1")
     assert f"is not at {home / 'google--gemma-2b'} and the Hugging Face hub cannot be reached" in said
+
+
+def test_an_adapter_beside_the_weights_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(DEMO_LLM_FOLDER, folder)
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(DataError, match=r"an adapter beside its weights \(adapter_config\.json\)"):
+        load_llm(str(folder))

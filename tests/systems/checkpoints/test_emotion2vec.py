@@ -215,7 +215,7 @@ def test_with_the_right_mask_frames_change_near_the_padding_only(masks: Masks) -
 
 
 def test_the_inverted_mask_hides_the_real_audio(masks: Masks) -> None:
-    """What the released code of seed 1 did: True where there is sound, where the model expects True for padding.
+    """What the released code of THAU-UPM did: True where there is sound, where the model expects True for padding.
 
     As many frames are heard as there is padding, from the clip's beginning; the rest of the clip is heard by none.
     """

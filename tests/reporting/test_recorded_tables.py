@@ -1,0 +1,73 @@
+"""What the committed records hold, as the chapters show it."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from emoser_lib.errors import UsageError
+from emoser_lib.experiments import published_records
+from emoser_lib.reporting import recorded
+from emoser_lib.reporting.recorded_tables import RECORDED
+
+
+def shown(root: Path) -> list[tuple[str, str]]:
+    """Every table of records that a notebook shows: chapter and name."""
+    found = []
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code" and "recorded(" in (source := "".join(cell["source"])):
+                calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+                asked = [call.args for call in calls if ast.unparse(call.func) == "recorded"]
+                found += [tuple(ast.literal_eval(value) for value in args) for args in asked]
+    return found
+
+
+def test_chapters_show_every_table_and_all_their_records(root: Path) -> None:
+    asked = shown(root)
+    assert {what for _, what in asked} == set(RECORDED)
+    for notebook, what in asked:
+        table, runs = recorded(notebook, what), {record.run for record in published_records(notebook)}
+        assert bool(runs) == bool(len(table)), f"{notebook}, {what}"
+        if "run" in table.reset_index() and what not in ("labels of the test", "voices"):
+            assert set(table.reset_index()["run"]) == runs, f"{notebook}, {what}"
+
+
+def test_a_row_is_named_and_stands_in_its_place() -> None:
+    assert recorded("02-scoring", "swings").loc["emospeech", ["rarest label", "its clips"]].tolist() == ["fear", 6]
+    assert recorded("02-scoring", "schemes")["scheme"].tolist() == ["paper", "video"]
+    assert recorded("12-audit", "changes").index[0] == "published"
+    labels = recorded("08-whisper-gemma", "labels")
+    assert list(labels) == ["run", "precision", "recall", "f1", "n"]
+    clips = labels.groupby("run", sort=False)["n"].sum()
+    assert clips.is_monotonic_decreasing and clips.nunique() > 1
+
+
+def test_tests_come_before_folds_and_many_clips_before_few() -> None:
+    table = recorded("05-gemma-lora", "scores")
+    tested = table["evaluated on"].str.endswith("test").tolist()
+    assert tested == sorted(tested, reverse=True) and len(set(tested)) == 2
+
+
+def test_fallbacks_name_the_model_and_both_parsers() -> None:
+    table = recorded("04-gemma-zero-shot", "fallbacks")
+    assert set(table.index) == {"google/gemma-3-270m", "HuggingFaceTB/SmolLM2-135M-Instruct"}
+    assert (table.groupby("model")["parser"].nunique() == 2).all()
+    assert (table["n"] == 750).all()
+
+
+def test_a_column_is_there_only_where_a_record_knows_it() -> None:
+    assert "UAR low" in recorded("08-whisper-gemma", "scores")
+    table = recorded("03-classical", "scores")
+    assert {"macro-F1", "UAR", "evaluated on"} <= set(table) and "UAR low" not in table
+
+
+@pytest.mark.parametrize("what", RECORDED)
+def test_nothing_recorded_is_an_empty_table(what: str) -> None:
+    assert recorded("no-such-chapter", what).empty
+
+
+def test_a_wrong_name_is_told_with_the_right_ones() -> None:
+    with pytest.raises(UsageError, match=r"no recorded table is called 'score'.*'scores'.*findings"):
+        recorded("03-classical", "score")
