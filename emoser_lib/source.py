@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -30,17 +30,13 @@ def modules_behind(names: Iterable[str], root: Path = ROOT) -> list[str]:
         module = waiting.pop()
         if module not in found and (file := file_of(module, root)) is not None:
             found.add(module)
-            waiting += imported(ast.walk(_parsed(file.read_text(encoding="utf-8"))), root)
+            waiting += imported(file.read_text(encoding="utf-8"), root)
     return sorted(found)
 
 
-def imported(nodes: Iterable[ast.AST], root: Path = ROOT) -> Iterator[str]:
-    """Name the modules that the import statements among some nodes mean, the project's and others."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (_defining(node.module, alias.name, root) for alias in node.names)
+def imported(text: str, root: Path = ROOT) -> list[str]:
+    """Return the modules that a source text imports, the project's and others, by name."""
+    return [_defining(module, name, root) if name else module for module, name, _ in _imports(text)]
 
 
 def file_of(module: str, root: Path = ROOT) -> Path | None:
@@ -56,13 +52,12 @@ def code_sha256(files: Iterable[Path], docstrings: bool = False) -> str:
 
     The hash is the same for one version of Python only.
     """
-    digest = hashlib.sha256()
-    for file in files:
-        text = file.read_text(encoding="utf-8")
-        digest.update((ast.dump(_parsed(text)) if docstrings else without_comments(text)).encode())
-    return digest.hexdigest()
+    written = _tree if docstrings else without_comments
+    trees = (written(file.read_text(encoding="utf-8")) for file in files)
+    return hashlib.sha256("\0".join(trees).encode()).hexdigest()
 
 
+@cache
 def without_comments(text: str) -> str:
     """Return a source text as its syntax tree, without comments and docstrings.
 
@@ -80,8 +75,25 @@ def without_comments(text: str) -> str:
 
 
 @cache
-def _parsed(text: str) -> ast.Module:
-    return ast.parse(text)
+def _tree(text: str) -> str:
+    return ast.dump(ast.parse(text))
+
+
+@cache
+def _imports(text: str) -> list[tuple[str, str, str]]:
+    """Module, name in it and what it is called here, of each import that is run; no name for ``import module``."""
+    found: list[tuple[str, str, str]] = []
+    waiting: list[ast.AST] = [ast.parse(text)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "", "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [(node.module, alias.name, alias.asname or alias.name) for alias in node.names]
+    return found
 
 
 def _defining(module: str, name: str, root: Path) -> str:
@@ -92,9 +104,7 @@ def _defining(module: str, name: str, root: Path) -> str:
     if file_of(f"{module}.{name}", root) is not None:
         return f"{module}.{name}"
     if file.name == "__init__.py":
-        for node in _parsed(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name:
-                        return _defining(node.module, alias.name, root)
+        for origin, there, here in _imports(file.read_text(encoding="utf-8")):
+            if here == name:
+                return _defining(origin, there, root)
     return module

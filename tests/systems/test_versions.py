@@ -205,7 +205,7 @@ CASES: Mapping[str, Callable[[Parts], Found]] = {
     ),
     "weighted layers": audio(replace(HEARS, layer="weighted"), "wavlm"),
     "windows": audio(replace(HEARS, window_seconds=0.3)),
-    "speech": audio(replace(HEARS, speech_weight=0.5)),
+    "speech": audio(replace(HEARS, speech_weight=0.5, training=replace(HEARS.training, batch_size=2, accumulation=2))),
     "speaker normalisation": audio(HEARS, without_voices=True),
     "loss over words": audio(replace(HEARS, loss=Loss("none", "clips", "words"))),
     **LOSSES,

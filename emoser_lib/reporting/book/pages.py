@@ -8,9 +8,11 @@ from pathlib import Path
 import nbformat
 
 from emoser_lib.errors import DataError
+from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.reference import reference_pages
+from emoser_lib.reporting.book.stale import same_code
 from emoser_lib.reporting.book.uses import Library
 
 COPIED = Path("extra")
@@ -71,6 +73,33 @@ def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.N
     if not title.startswith("# "):
         raise DataError(f"{record.notebook}: the first cell does not begin with a title: start it with '# '.")
     page.cells[0].source = f"{title}\n\n{run_card(record)}\n{newline}{rest}"
+    return page
+
+
+def with_words(executed: nbformat.NotebookNode, source: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:
+    """Return a notebook with prose, comments, tags and captions as they are now, and the outputs of its run.
+
+    Args:
+        executed: by the run.
+        source: the notebook as it is now.
+        record: of the run.
+
+    Raises:
+        DataError: its code has changed since the run.
+    """
+    page = nbformat.from_dict(source)
+    page.metadata = executed.metadata | source.metadata
+    given = [cell for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    ran = [cell for cell in executed.cells if cell.cell_type == "code" and cell not in given]
+    code = [cell for cell in page.cells if cell.cell_type == "code"]
+    if len(ran) != len(code) or not all(
+        same_code(one.source, other.source) for one, other in zip(ran, code, strict=True)
+    ):
+        raise DataError(f"{record.notebook}: its code has changed since it was run: run `{record.command}`.")
+    for cell, one in zip(code, ran, strict=True):
+        cell.outputs, cell.execution_count = one.outputs, one.execution_count
+    place = next((n for n, cell in enumerate(page.cells, 1) if "parameters" in cell.metadata.get("tags", [])), 0)
+    page.cells[place:place] = given
     return page
 
 
@@ -139,18 +168,20 @@ def _age(date: str) -> str:
     return "now"
 
 
-def stage_book(book: Path, runs: Path, shown: Sequence[Path], destination: Path) -> None:
+def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], destination: Path) -> None:
     """Lay out in one folder the book's prose, the executed notebooks, the reference, the status page and the records.
 
     Args:
         book: the book's source.
+        notebooks: the folder of the chapters, whose words the pages have.
         runs: the folder of all runs, for the status page.
         shown: folders of the runs that become chapters.
         destination: the folder that Jupyter Book builds from; files that have not changed are left alone,
             so that only changed pages are built again.
 
     Raises:
-        DataError: a run that should be shown is not ok, or a notebook uses a name that the library does not have.
+        DataError: a run that should be shown is not ok or of other code, or a notebook uses a name that the library
+            does not have.
     """
     library, chapters = Library(), {}
     published = read_records(book / "records")
@@ -164,7 +195,7 @@ def stage_book(book: Path, runs: Path, shown: Sequence[Path], destination: Path)
         if record.status is not RunStatus.OK:
             raise DataError(f"{folder} is {record.status}, not ok: run `{record.command}`.")
         name = f"{record.notebook}.ipynb"
-        notebook = nbformat.read(folder / name, as_version=4)
+        notebook = with_words(read_notebook(folder / name), read_notebook(notebooks / name), record)
         chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
         page = with_run_card(with_provenance(notebook, record, chapter, library, published), record)
         pages[Path(name)] = nbformat.writes(page).encode()

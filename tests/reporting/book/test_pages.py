@@ -45,8 +45,10 @@ def stage(tmp_path: Path, made: Record) -> Path:
     run = tmp_path / "runs" / "09-try" / made.key
     run.mkdir(parents=True, exist_ok=True)
     write_record(run / "record.json", made)
-    nbformat.write(executed(), run / "09-try.ipynb")
-    stage_book(tmp_path / "book", tmp_path / "runs", [run], tmp_path / "out")
+    (tmp_path / "notebooks").mkdir(exist_ok=True)
+    for folder in (run, tmp_path / "notebooks"):
+        nbformat.write(executed(), folder / "09-try.ipynb")
+    stage_book(tmp_path / "book", tmp_path / "notebooks", tmp_path / "runs", [run], tmp_path / "out")
     return tmp_path / "out"
 
 
