@@ -27,6 +27,7 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.files import locked, write_whole
 from emoser_lib.systems.code_identity import without_comments
 from emoser_lib.systems.declared import Layer
+from emoser_lib.systems.device import enough_memory
 from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.hearing.cache_contents import features_home, lock_of
 from emoser_lib.systems.hearing.encoders import encoder as encoders
@@ -165,7 +166,8 @@ class FeatureCache:
         order = sorted(waiting, key=lambda clip: len(waiting[clip]), reverse=True)
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            with self._locked():
+            shorter = "cut its clips shorter (window_seconds), or take the CPU (device)"
+            with self._locked(), enough_memory(self.encoder.device, f"{self.encoder.name}'s frames", shorter):
                 missing = self._missing(batch, audio)
                 frames = (
                     self.encoder.encode([waiting[clip] for clip in missing.values()], self.layer) if missing else []
