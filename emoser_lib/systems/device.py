@@ -1,12 +1,14 @@
 """Where a model computes: one declared device for a process, for loading, training and scoring alike."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import distributed
 
-from emoser_lib.errors import UsageError
+from emoser_lib.errors import DataError, UsageError
 
 DEVICE = "EMOSER_DEVICE"
 """The environment variable that declares the device where a parameter says "auto"."""
@@ -44,6 +46,36 @@ def _devices() -> list[str]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     cuda = ["cuda", *(f"cuda:{number}" for number in range(gpus))] if gpus else []
     return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What torch says where there is no exception of its own: on CPUs, on Apple's GPUs, in CUDA's libraries."""
+
+
+@contextmanager
+def enough_memory(device: torch.device | str, what: str, way_out: str) -> Iterator[None]:
+    """Tell of too little memory as that, with what to lower.
+
+    Args:
+        device: whose memory it is.
+        what: needs it.
+        way_out: the settings that lower the need.
+
+    Raises:
+        DataError: the memory of the device, or of the machine, was too small.
+
+    >>> with enough_memory("cpu", "a batch", "lower batch_size"):
+    ...     _ = torch.empty(2**60)
+    Traceback (most recent call last):
+    emoser_lib.errors.DataError: the memory of cpu is too small for a batch: lower batch_size.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(said in str(error) for said in NO_MEMORY):
+            raise
+        raise DataError(f"the memory of {device} is too small for {what}: {way_out}.") from None
 
 
 def processes() -> int:

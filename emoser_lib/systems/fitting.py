@@ -21,7 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.declared import Training
-from emoser_lib.systems.device import processes
+from emoser_lib.systems.device import enough_memory, processes
 
 WEIGHTS = "trained.safetensors"
 """The trained parameters in a checkpoint; the frozen ones are in their own checkpoint."""
@@ -247,7 +247,8 @@ class _Score(TrainerCallback):
         if state.global_step % steps or not state.is_world_process_zero:
             return
         self.task.model.eval()
-        with torch.no_grad():
+        smaller = "use dtype bfloat16 or, of sound, shorter windows (window_seconds)"
+        with torch.no_grad(), enough_memory(args.device, "scoring the clips held out", smaller):
             scores = self.task.scores()
         np.save(self.folder / f"scores-{state.global_step // steps}.npy", scores.float().cpu().numpy())
 
@@ -275,7 +276,7 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     Raises:
         UsageError: the batch cannot be shared by the processes, the model is on several devices, or what is trained of
             it is not float32.
-        DataError: the loss is not finite.
+        DataError: the loss is not finite, or the memory too small.
     """
     if training.batch_size % processes():
         raise UsageError(f"batch_size is {training.batch_size} for {processes()} processes: take a multiple of them.")
@@ -293,7 +294,9 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     trainer = TaskTrainer(task, arguments, training)
     trainer.remove_callback(PrinterCallback)  # the log is returned
     trainer.add_callback(_Score(task, folder))
-    trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    smaller = "lower batch_size and raise accumulation by as much, or set activation_checkpointing"
+    with enough_memory(devices[0], f"steps of {training.batch_size} clips", smaller):
+        trainer.train(resume_from_checkpoint=None if start is None else str(start))
     trainer.accelerator.wait_for_everyone()
     scores = [np.load(folder / f"scores-{epoch}.npy") for epoch in range(1, training.epochs + 1)]
     log = [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -146,3 +146,28 @@ def test_a_label_that_is_out_of_the_question_has_a_score_all_the_same() -> None:
     assert torch.isfinite(scores).all()
     expected = entries.view(2, 2, 3).logsumexp(dim=0) - np.log(2)
     torch.testing.assert_close(scores.double(), expected, atol=1e-4, rtol=1e-6)
+
+
+def test_too_little_memory_is_told_with_what_to_lower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The allocator's own error: in a step, in scoring, and of a GPU."""
+    made = task(tiny("gemma"), Linear(), heard())
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "loss", lambda batch, items: torch.empty(2**60))
+        with pytest.raises(
+            DataError, match="the memory of cpu is too small for steps of 4 clips: lower batch_size and"
+        ):
+            fit(made, TOY, tmp_path / "steps")
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "scores", lambda: torch.empty(2**60))
+        with pytest.raises(DataError, match="too small for scoring the clips held out: use dtype bfloat16 or"):
+            fit(made, TOY, tmp_path / "scores")
+
+    def full(batch: object, items: float) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(made, "loss", full)
+    with pytest.raises(DataError, match="or set activation_checkpointing"):
+        fit(made, TOY, tmp_path / "gpu")
+    monkeypatch.setattr(made, "loss", lambda batch, items: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        fit(made, TOY, tmp_path / "another")

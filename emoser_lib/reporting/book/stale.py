@@ -112,7 +112,7 @@ class Dependencies:
 
 
 def same_code(one: str, other: str) -> bool:
-    """Whether two cells do the same: comments and docstrings apart.
+    """Say whether two cells do the same: comments and docstrings apart.
 
     >>> same_code("x = 1  # one", "x = 1"), same_code("x = 1", "x = 2")
     (True, False)

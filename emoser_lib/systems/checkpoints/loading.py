@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from transformers.utils import logging
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.systems.checkpoints.folders import DTYPES
-from emoser_lib.systems.device import declared_device
+from emoser_lib.systems.device import declared_device, enough_memory
 
 
 def placement(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
@@ -39,7 +40,9 @@ def load_weights(auto: Any, folder: Path, device: torch.device, dtype: torch.dty
     Raises:
         DataError: the files do not make a whole model.
     """
-    with quiet(), told_in_a_sentence(folder):
+    smaller = "use dtype bfloat16, half of float32, or a smaller checkpoint"
+    room = partial(enough_memory, what=f"the weights of {folder}", way_out=smaller)
+    with quiet(), told_in_a_sentence(folder), room("cpu"):
         model, loading = auto.from_pretrained(
             folder,
             dtype=dtype,
@@ -54,8 +57,9 @@ def load_weights(auto: Any, folder: Path, device: torch.device, dtype: torch.dty
             f"checkpoint {folder} lacks {len(lacking)} of the model's tensors, such as {lacking[0]}: "
             "download the whole of it again."
         )
-    check_weights(model, folder)
-    return model.to(device).eval()
+    with room(device):
+        check_weights(model, folder)
+        return model.to(device).eval()
 
 
 def check_weights(model: torch.nn.Module, folder: Path) -> None:

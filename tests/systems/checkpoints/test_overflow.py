@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from emoser_lib.corpora import load_corpus
 from emoser_lib.errors import DataError
@@ -80,3 +81,15 @@ def test_frames_that_overflow_name_the_clip_and_are_not_kept(
     with pytest.raises(DataError, match="the frames of clip loud are not finite"):
         FeatureCache(encoder, home=tmp_path).add([("loud", np.ones(1_600, np.float32))])
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_checkpoint_that_does_not_fit_in_memory_is_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *args, **given: torch.empty(2**60))
+    with pytest.raises(DataError, match=r"the memory of cpu is too small for the weights of .*: use dtype bfloat16"):
+        load_llm("emoser/demo-gemma")
+
+
+def test_clips_that_do_not_fit_in_memory_say_what_to_lower(monkeypatch: pytest.MonkeyPatch, llm: LLM) -> None:
+    monkeypatch.setattr(llm.model.model, "forward", lambda *args, **given: torch.empty(2**60))
+    with pytest.raises(DataError, match="the memory of cpu is too small for 16 clips at once: lower batch_size"):
+        scores(llm)
