@@ -25,8 +25,8 @@ from emoser_lib.corpora import cache_home
 from emoser_lib.environment import ROOT
 from emoser_lib.errors import DataError, EmoserError
 from emoser_lib.files import write_whole
+from emoser_lib.source import code_sha256, file_of, modules_behind
 
-HERE = Path(__file__).parent
 PYTHONS = {"project": ROOT / ".venv/bin/python", "benchmark": ROOT / ".venv-bench/bin/python"}
 TOLERANCE = 1e-4
 """By what share of itself the loss of two contenders may differ at the same step; by how much where it is below 1.
@@ -138,14 +138,17 @@ def scoring(work: Workload, scratch: Path, quick: bool) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def fingerprint(*also: object) -> str:
-    """Of the code and versions that decide what is measured: a change starts the measurement again."""
-    library = [ROOT / "constraints.txt", *(ROOT / "emoser_lib/systems").glob("*.py")]
-    digest = hashlib.sha256(repr(also).encode())
-    for path in sorted([*HERE.glob("*.py"), *HERE.glob("*.txt"), *library]):
-        if path.name != "report.py":
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def fingerprint(*also: object, root: Path = ROOT) -> str:
+    """Return a hash of the code and versions that decide what is measured: a change starts the measurement again.
+
+    The code is that of this folder and of all that it imports from the library, apart from comments and docstrings;
+    without the report, which only tells.
+    """
+    names = [f"benchmarks.{path.stem}" for path in (root / "benchmarks").glob("*.py")]
+    behind = [name for name in modules_behind(names, root) if name != "benchmarks.report"]
+    code = code_sha256(file for name in behind if (file := file_of(name, root)))
+    pins = [path.read_text() for path in (root / "constraints.txt", root / "benchmarks/constraints.txt")]
+    return hashlib.sha256(repr((also, code, pins)).encode()).hexdigest()[:12]
 
 
 def run(quick: bool, out: Path | None) -> Path:

@@ -42,9 +42,11 @@ def imported(text: str, root: Path = ROOT) -> list[str]:
 def file_of(module: str, root: Path = ROOT) -> Path | None:
     """Return the file of a module; ``None`` where the project has no such module."""
     parts = module.split(".")
+    if parts[0] not in OWN_PACKAGES:
+        return None
     path = root.joinpath(*parts)
     files = (path / "__init__.py", path.with_name(f"{path.name}.py"))
-    return next((file for file in files if parts[0] in OWN_PACKAGES and file.is_file()), None)
+    return next((file for file in files if file.is_file()), None)
 
 
 def code_sha256(files: Iterable[Path], docstrings: bool = False) -> str:

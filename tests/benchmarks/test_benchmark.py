@@ -1,5 +1,6 @@
 """The benchmark measures equal trainings only, judges its targets by what was measured, and the page shows that."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from benchmarks import contenders
 from benchmarks.phases import EPOCH, LONG, OPTIONS, SIXTEEN, Phase, Step, phases
 from benchmarks.report import result
-from benchmarks.run import check_losses, measure, workers
+from benchmarks.run import check_losses, fingerprint, measure, workers
 from benchmarks.workload import LENGTHS, Workload, prepare
 from emoser_lib.errors import DataError
 
@@ -110,3 +111,31 @@ def test_two_contenders_train_alike_in_processes_of_their_own(tmp_path: Path) ->
     assert ours[0]["loss"] != ours[1]["loss"], "the same batch twice: the adapter has learnt"
     assert 0 < ours[0]["gflop"] < 0.5 * theirs[0]["gflop"]
     assert 0 < ours[1]["peak_mb"] < 0.6 * theirs[1]["peak_mb"]
+
+
+@pytest.mark.parametrize(
+    ("where", "added", "again"),
+    [
+        ("emoser_lib/systems/qwen_audio/frames.py", "x = 1\n", True),
+        ("emoser_lib/systems/reading/lora.py", "x = 1\n", True),
+        ("emoser_lib/systems/hearing/assembly.py", "x = 1\n", True),
+        ("benchmarks/hearing.py", "x = 1\n", True),
+        ("benchmarks/constraints.txt", "x==1\n", True),
+        ("constraints.txt", "x==1\n", True),
+        ("emoser_lib/systems/reading/lora.py", "# a comment\n", False),
+        ("benchmarks/report.py", "x = 1\n", False),
+        ("emoser_lib/reporting/book/pages.py", "x = 1\n", False),
+    ],
+)
+def test_what_decides_what_is_measured_is_measured_again(
+    where: str, added: str, again: bool, root: Path, tmp_path: Path
+) -> None:
+    only_code = shutil.ignore_patterns("demo_*", "__pycache__")
+    for folder in ("emoser_lib", "benchmarks"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=only_code)
+    shutil.copy(root / "constraints.txt", tmp_path)
+    before = fingerprint(root=tmp_path)
+    with (tmp_path / where).open("a") as file:
+        file.write(added)
+    assert (fingerprint(root=tmp_path) != before) == again
+    assert fingerprint("another scale", root=tmp_path) != fingerprint(root=tmp_path)

@@ -48,6 +48,7 @@ class Dependencies:
         self.root = root
         self.notebooks = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
         self._contents: dict[Path, str] = {}
+        self._modules: dict[Path, list[str]] = {}
 
     def of_run(self, notebook: Path) -> str:
         """Hash what a chapter's run depends on: its code, the modules it imports, the files and records they read.
@@ -69,8 +70,11 @@ class Dependencies:
 
     def modules_of_run(self, notebook: Path) -> list[str]:
         """List the modules that a chapter imports, directly or not, by name."""
-        cells = [_python(cell.source) for cell in _code(notebook)]
-        return modules_behind((name for cell in cells for name in imported(cell, self.root)), self.root)
+        if notebook not in self._modules:
+            cells = [_python(cell.source) for cell in _code(notebook)]
+            starts = (name for cell in cells for name in imported(cell, self.root))
+            self._modules[notebook] = modules_behind(starts, self.root)
+        return self._modules[notebook]
 
     def of_book(self) -> str:
         """Hash what the pages depend on besides the runs: prose, what lays it out, and the docstrings they show."""
@@ -112,7 +116,7 @@ class Dependencies:
 
 
 def same_code(one: str, other: str) -> bool:
-    """Say whether two cells do the same: comments and docstrings apart.
+    """Compare what two cells do: comments and docstrings apart.
 
     >>> same_code("x = 1  # one", "x = 1"), same_code("x = 1", "x = 2")
     (True, False)
