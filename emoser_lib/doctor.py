@@ -23,6 +23,8 @@ DISK_GB = 5.0
 MEMORY_GB = 4.0
 """For one notebook of profile `demo` beside a browser. Our choice."""
 
+WINDOWS = "runs and `make` do not work on Windows itself: install WSL (`wsl --install`) and use emoser in its Linux"
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 MAC_BROWSERS = (
@@ -58,6 +60,8 @@ def diagnose() -> list[Need]:
     >>> [need.name for need in diagnose()][0]
     'Python'
     """
+    if sys.platform == "win32":
+        return [_python(), Need("system", False, "Windows", "everything", WINDOWS)]
     return [_python(), *_packages(), _espeak(), _chromium(), _disk(), _memory(), _data(), _models(), _gpu()]
 
 

@@ -1,7 +1,9 @@
-"""A skip names its reason and, in CI, where the thing must be there, is a failure."""
+"""Tests see no settings of the user; a skip names its reason and, in CI, where it should have run, is a failure."""
 
 import json
 import os
+from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 """The repository."""
+
+SETTINGS = ("EMOSER_", "HF_", "HUGGING_FACE_", "TRANSFORMERS_")
+"""What the library and those it loads models with read from the environment."""
+
+OF_THE_MACHINE = ("EMOSER_DATA", "EMOSER_FIXTURES", "EMOSER_CACHE")
+"""Where things lie, not how things work."""
+
+# Before any test file is read: huggingface_hub looks once, when it is imported.
+for _name in [name for name in os.environ if name.startswith(SETTINGS) and name not in OF_THE_MACHINE]:
+    del os.environ[_name]
 
 CORPORA = "a user gets them with `emoser corpus fetch emospeech` and `emoser corpus fetch elicited_es`"
 
@@ -70,3 +82,20 @@ def encoder() -> "Encoder":
     from emoser_lib.systems.hearing.encoders.loading import load_encoder
 
     return load_encoder("emoser/demo-whisper")
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny random encoder by its kind: do not change it, copy it."""
+    import torch
+
+    from tests import tiny
+
+    @cache
+    def make(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp("encoders") / kind
+        torch.manual_seed(0)
+        tiny.ENCODERS[kind](folder)
+        return folder
+
+    return make

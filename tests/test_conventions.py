@@ -17,7 +17,7 @@ ORDER = {
         "corpora", "systems", "experiments", "reporting", "cli",
     ),
     "systems": (
-        "prompts", "arms", "classical", "declared", "fitting",
+        "prompts", "arms", "classical", "declared", "finite", "device", "fitting",
         "checkpoints", "reading", "hearing", "qwen_audio",
     ),
     "experiments": ("judging", "training", "settings", "runs", "planning"),
@@ -142,6 +142,30 @@ def test_no_file_imports_in_a_circle(root: Path) -> None:
         graph.prepare()
     except CycleError as error:
         pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def drawing(root: Path) -> list[str]:
+    """What uses what within each layer, as CONTRIBUTING draws it; arrows that follow from others are left out."""
+    uses: dict[str, set[str]] = {}
+    for one, other in arrows(root):
+        of, used = one.split(".")[1:3], other.split(".")[1:3]
+        if len(of) == len(used) == 2 and of[0] == used[0] in ORDER and of[1] != used[1]:
+            uses.setdefault("/".join(of), set()).add("/".join(used))
+
+    def reached(room: str) -> set[str]:
+        return uses.get(room, set()).union(*map(reached, uses.get(room, set())))
+
+    direct = {room: used - set().union(*map(reached, used)) for room, used in uses.items()}
+    return sorted(f"    {room} --> {used}" for room, found in direct.items() for used in found)
+
+
+def test_contributing_draws_the_house_as_it_is(root: Path) -> None:
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = [line for line in text.partition("```mermaid")[2].partition("```")[0].splitlines() if "-->" in line]
+    lines = "\n".join(drawing(root))
+    assert sorted(drawn) == drawing(root), f"the drawing in CONTRIBUTING.md is now:\n{lines}"
+    for path in re.findall(r"`((?:emoser_lib|tests|book|notebooks)/[\w./]+\.(?:py|yaml|md))`", text):
+        assert (root / path).is_file(), f"CONTRIBUTING.md names {path}, which is not there"
 
 
 def test_a_public_name_means_one_thing(root: Path) -> None:

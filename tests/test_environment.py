@@ -1,5 +1,6 @@
 """What a result was computed with: this project's commit, never another's, and the accelerator that was used."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -82,3 +83,14 @@ def test_a_gpu_that_was_not_used_is_not_named(
 ) -> None:
     with_gpus(monkeypatch, *peaks, initialised=initialised)
     assert computing() == {"accelerator": None, "accelerator_memory_mb": None, "processes": 1}
+
+
+def test_tests_see_no_settings_of_the_user(root: Path) -> None:
+    users = {"HF_HUB_OFFLINE": "1", "HF_TOKEN": "x", "EMOSER_MODELS": "nowhere", "EMOSER_DEVICE": "cpu"}
+    kept = {"EMOSER_DATA": "data"}
+    code = "import os, tests.conftest; print(*sorted(os.environ))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("EMOSER_")} | users | kept
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) & (set(users) | set(kept)) == set(kept)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import click
 
 import emoser_lib
+from emoser_lib.doctor import WINDOWS
 from emoser_lib.errors import EmoserError
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -57,6 +58,11 @@ class Commands(click.Group):
 
 def main() -> None:
     """Run the command; turn errors and warnings into one sentence each on standard error."""
+    if sys.platform == "win32":
+        _fail(f"{WINDOWS}.", 1)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no ñ gets \\xf1, not a traceback.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         code = emoser.main(standalone_mode=False)

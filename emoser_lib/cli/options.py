@@ -1,6 +1,7 @@
 """What several commands of `emoser` share: options, and how values become JSON."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ def print_json(value: Any) -> None:
     """Print a value or a model, never NaN."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    plain = not sys.stdout.encoding.lower().startswith("utf")
+    print(json.dumps(value, indent=2, ensure_ascii=plain, allow_nan=False))
 
 
 def _pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """`emoser run`: execute notebooks and record what came of it."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,10 @@ from typing import Any
 import click
 
 from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
-from emoser_lib.environment import ROOT
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.runs.profiles import PlannedRun, plan
-from emoser_lib.experiments.runs.runner import find_notebook, run
+from emoser_lib.experiments.runs.runner import find_notebook, notebook_folders, run
 
 
 def planned_runs(
@@ -31,11 +31,10 @@ def planned_runs(
 def all_chapters() -> list[str]:
     """List all notebooks of the folder that `find_notebook` looks in."""
 
-    folders = (Path("notebooks"), ROOT / "notebooks")
-    found = next((sorted(folder.glob("[0-9]*.ipynb")) for folder in folders if folder.is_dir()), [])
-    if not found:
-        raise UsageError("there is no folder notebooks/ here: name a notebook by its path.")
-    return [str(path) for path in found]
+    for folder in notebook_folders():
+        if found := sorted(folder.glob("[0-9]*.ipynb")):
+            return [str(path) for path in found]
+    raise UsageError("there is no folder notebooks/ with profiles/ in it here: name a notebook by its path.")
 
 
 @click.command("run")
@@ -59,6 +58,10 @@ def run_notebook(
 ) -> int:
     """Execute a notebook and write its record."""
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "torchrun starts a run several times, each with a record: start `emoser run` once, or a script that trains."
+        )
     records = []
     for planned in planned_runs(notebook, profile, only, parameter, own_folder(**own)):
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)

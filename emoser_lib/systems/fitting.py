@@ -8,17 +8,20 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from emoser_lib.errors import DataError
+from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.declared import Training
+from emoser_lib.systems.device import enough_memory, processes
 
 WEIGHTS = "trained.safetensors"
 """The trained parameters in a checkpoint; the frozen ones are in their own checkpoint."""
@@ -33,12 +36,16 @@ class Trained:
         log: one entry each few steps: step, epoch, loss, learning_rate, grad_norm.
         trainable: number of trained parameters.
         steps: run here; fewer than all where a stopped training was gone on with.
+        device: where they were trained.
+        processes: that trained together, each on its part of every batch.
     """
 
     scores: np.ndarray
     log: list[dict[str, float]]
     trainable: int
     steps: int
+    device: str = "cpu"
+    processes: int = 1
 
 
 class Task(Protocol):
@@ -46,6 +53,10 @@ class Task(Protocol):
 
     clips: int
     """How many there are to learn from."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """What errors call the clips; empty: by their numbers."""
 
     @property
     def outer(self) -> Sequence[nn.Parameter]:
@@ -68,8 +79,37 @@ class Task(Protocol):
         """Log-probabilities of the clips held out, [clips, labels], as the model stands."""
 
 
+@dataclass
+class OneDevice(TrainingArguments):
+    """The Trainer's arguments for a process that computes on one device: where the model is.
+
+    By themselves they take the first GPU there is, and with several GPUs as many batches at once.
+
+    Attributes:
+        on: the device.
+    """
+
+    on: str = "cpu"
+
+    @cached_property
+    def _setup_devices(self) -> torch.device:
+        _ = super()._setup_devices  # joins the processes that train together
+        self.distributed_state.device = torch.device(self.on)
+        self._n_gpu = 1
+        return self.distributed_state.device
+
+    @property
+    def place_model_on_device(self) -> bool:
+        """The model is there."""
+        return False
+
+
 class TaskTrainer(Trainer):
-    """The Trainer on a task. Its dataset is the clips' numbers; the collator looks them up."""
+    """The Trainer on a task. Its dataset is the clips' numbers; the collator looks them up.
+
+    Of several processes each takes its part of every batch, and the sum of their gradients makes the update: that of
+    one process, but for dropout, which each draws for itself.
+    """
 
     loss_is_scaled_for_ga = True
 
@@ -78,12 +118,35 @@ class TaskTrainer(Trainer):
         super().__init__(task.model, args, self._collate, train_dataset=range(task.clips))
 
     def _collate(self, clips: Sequence[int]) -> dict[str, Any]:
-        return {"batch": self.task.batch(clips)}
+        """This process's part; where the last batch has none for it, a clip that does not count."""
+        part = clips[self.args.process_index :: self.args.world_size]
+        taken = part or clips[:1]
+        return {"batch": self.task.batch(taken), "clips": list(taken), "counts": bool(part)}
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The same batches in every process."""
+        loader = super().get_train_dataloader()
+        if self.args.world_size > 1:
+            loader.batch_sampler.num_processes, loader.batch_sampler.process_index = 1, 0  # type: ignore[union-attr]
+        return loader
+
+    def training_step(self, *given: Any, **more: Any) -> Tensor:
+        """The Trainer's; the last one before an update sums up the gradients of all processes."""
+        loss = super().training_step(*given, **more)
+        if self.args.world_size > 1 and self.accelerator.sync_gradients:
+            for parameter in self.task.model.parameters():
+                if parameter.requires_grad:
+                    parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                    distributed.all_reduce(parameter.grad)
+        return loss * self.args.world_size  # the Trainer logs the mean of what the processes return
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one update, and how much they count in all: what their loss is divided by."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        return batches, sum(self.task.items(inputs["batch"]) for inputs in batches)
+        items = sum(self.task.items(inputs["batch"]) for inputs in batches if inputs["counts"])
+        if self.args.world_size > 1:
+            items = self.accelerator.reduce(torch.tensor(float(items), device=device)).item()
+        return batches, items
 
     def compute_loss(
         self,
@@ -95,8 +158,19 @@ class TaskTrainer(Trainer):
         """The task's."""
         batch = inputs["batch"]
         items = self.task.items(batch) if num_items_in_batch is None else float(num_items_in_batch)
-        loss = self.task.loss(batch, items)
+        loss = self.task.loss(batch, items) * inputs["counts"]
+        if not torch.isfinite(loss):
+            raise DataError(self._not_finite(inputs["clips"], loss.item()))
         return (loss, None) if return_outputs else loss
+
+    @torch.no_grad()
+    def _not_finite(self, clips: Sequence[int], loss: float) -> str:
+        """Which of the clips it is, by itself, or all of them."""
+        alone = [self.task.loss(self.task.batch([clip]).to(self.args.device), 1.0) for clip in clips]
+        found = [clip for clip, own in zip(clips, alone, strict=True) if not torch.isfinite(own)] or clips
+        names = ", ".join(self.task.ids[clip] if self.task.ids else f"number {clip + 1}" for clip in found)
+        way = "use a smaller learning_rate" if self.state.global_step else "use dtype float32 or another checkpoint"
+        return f"the loss of clip {names} is {loss} at step {self.state.global_step + 1}: {way}."
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -170,17 +244,18 @@ class _Score(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         steps = math.ceil(state.max_steps / args.num_train_epochs)
-        if state.global_step % steps:
+        if state.global_step % steps or not state.is_world_process_zero:
             return
         self.task.model.eval()
-        with torch.no_grad():
+        smaller = "use dtype bfloat16 or, of sound, shorter windows (window_seconds)"
+        with torch.no_grad(), enough_memory(args.device, "scoring the clips held out", smaller):
             scores = self.task.scores()
         np.save(self.folder / f"scores-{state.global_step // steps}.npy", scores.float().cpu().numpy())
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
-        loss = given["logs"].get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise DataError(f"the loss is {loss} at step {state.global_step}: use a smaller learning_rate.")
+        norm = given["logs"].get("grad_norm", 0.0)
+        if not math.isfinite(norm):
+            raise DataError(f"the gradient's norm is {norm} at step {state.global_step}: use a smaller learning_rate.")
 
 
 def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> Trained:
@@ -189,6 +264,9 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     What is in ``folder`` of the same training that was stopped, even killed, is gone on from, with the same result
     as in one go.
 
+    Under torchrun or ``accelerate launch`` each process trains on its part of every batch, with the same result, but
+    for dropout and for the auxiliary task's mean, which is over the part.
+
     Args:
         task: with its first values, drawn with the training's seed.
         training: the hyper-parameters.
@@ -196,25 +274,43 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
         save_steps: steps between two checkpoints (our choice).
 
     Raises:
-        DataError: the loss is not finite.
+        UsageError: the batch cannot be shared by the processes, the model is on several devices, or what is trained of
+            it is not float32.
+        DataError: the loss is not finite, or the memory too small.
     """
+    if training.batch_size % processes():
+        raise UsageError(f"batch_size is {training.batch_size} for {processes()} processes: take a multiple of them.")
+    devices = sorted({str(parameter.device) for parameter in task.model.parameters()})
+    if len(devices) > 1:
+        raise UsageError(f"the model's parts are on {' and '.join(devices)}: load all of them on one device.")
+    named = task.model.named_parameters()
+    if half := [name for name, p in named if p.requires_grad and p.dtype != torch.float32]:
+        raise UsageError(f"{half[0]} is trained in 16 bits, where small updates vanish: make it float32.")
     folder.mkdir(parents=True, exist_ok=True)
-    start = _last_checkpoint(folder)
     updates = math.ceil(math.ceil(task.clips / training.batch_size) / training.accumulation)
-    arguments = _arguments(training, folder, save_steps, log_steps=max(1, updates // 20))
+    arguments = _arguments(training, folder, save_steps, log_steps=max(1, updates // 20), on=devices[0])
+    with arguments.main_process_first():
+        start = _last_checkpoint(folder)
     trainer = TaskTrainer(task, arguments, training)
     trainer.remove_callback(PrinterCallback)  # the log is returned
     trainer.add_callback(_Score(task, folder))
-    trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    smaller = "lower batch_size and raise accumulation by as much, or set activation_checkpointing"
+    with enough_memory(devices[0], f"steps of {training.batch_size} clips", smaller):
+        trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    trainer.accelerator.wait_for_everyone()
     scores = [np.load(folder / f"scores-{epoch}.npy") for epoch in range(1, training.epochs + 1)]
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     trainable = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
-    return Trained(np.stack(scores), log, trainable, trainer.state.global_step - _step(start))
+    steps = trainer.state.global_step - _step(start)
+    return Trained(np.stack(scores), log, trainable, steps, arguments.on, arguments.world_size)
 
 
-def _arguments(training: Training, folder: Path, save_steps: int, log_steps: int) -> TrainingArguments:
-    return TrainingArguments(
+def _arguments(training: Training, folder: Path, save_steps: int, log_steps: int, on: str) -> OneDevice:
+    return OneDevice(
         output_dir=str(folder),
+        on=on,
+        use_cpu=on == "cpu",
+        accelerator_config={"even_batches": False},  # no clip twice to fill the last batch
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation,

@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from emoser_lib.cli import main
+from emoser_lib.cli.run import all_chapters
 from emoser_lib.corpora import LABELS, load_corpus
-from tests.systems.qwen_v1 import write_v1
+from emoser_lib.doctor import print_report
+from emoser_lib.experiments.runs.runner import find_notebook
+from tests import tiny
 
 
 def emoser(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -237,7 +242,7 @@ def test_a_checkpoint_is_converted_once(tmp_path: Path) -> None:
 
 
 def test_qwen_audio_is_converted_once(tmp_path: Path) -> None:
-    convert = ["qwen-audio", "convert", str(write_v1(tmp_path / "source")), str(tmp_path / "dest")]
+    convert = ["qwen-audio", "convert", str(tiny.write_v1(tmp_path / "source")), str(tmp_path / "dest")]
     weights = tmp_path / "source/model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
@@ -247,3 +252,66 @@ def test_qwen_audio_is_converted_once(tmp_path: Path) -> None:
     done = answered(*convert)
     assert (done["shards"], done["tokenizer"], done["folder"]) == (1, False, str(tmp_path / "dest"))
     refused(2, "is converted already", *convert)
+
+
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+"""A terminal that has no ñ."""
+
+
+def test_a_terminal_without_accents_gets_escapes_and_no_traceback(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("audio,transcription,label\naño.wav,,joy\n", encoding="utf-8")
+    own = ["folder", "--root", str(tmp_path)]
+    for environment in (ASCII, {"PYTHONIOENCODING": "ascii"}):
+        checked = emoser("corpus", "check", *own, **environment)
+        assert "a\\xf1o" in checked.stdout + checked.stderr
+        told = emoser("corpus", "check", *own, "--json", **environment)
+        assert "año.wav" in str(json.loads(told.stdout)), "JSON has escapes of its own"
+        refused(2, "there is no notebook 'a\\", "run", "año", **environment)
+        for command in (["plan", "--only", "x"], ["ledger"], ["doctor"], ["corpus", "list"]):
+            done = emoser(*command, **environment)
+            assert done.stdout + done.stderr and "Traceback" not in done.stderr, command
+
+
+def test_a_run_on_such_a_terminal_keeps_what_the_notebook_said(tmp_path: Path) -> None:
+    cells = [nbformat.v4.new_code_cell("n: int = 1", metadata={"tags": ["parameters"]})]
+    cells.append(nbformat.v4.new_code_cell("print('año'); raise ValueError('señal')"))
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "demo.yaml").write_text("09-try: {one: {}}\n")
+    notebook = nbformat.v4.new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    )
+    nbformat.write(notebook, tmp_path / "09-try.ipynb")
+    done = emoser(
+        "run", str(tmp_path / "09-try.ipynb"), "--runs", str(tmp_path / "runs"), **ASCII, PYTHONIOENCODING="ascii"
+    )
+    assert done.returncode == 1
+    assert "ValueError: se\\xf1al" in done.stderr and "Traceback" not in done.stderr
+    (record,) = tmp_path.rglob("record.json")
+    assert json.loads(record.read_text(encoding="utf-8"))["error"] == "ValueError: señal"
+    assert "año" in (record.parent / "run.log").read_text(encoding="utf-8")
+
+
+def test_notebooks_that_are_not_the_books_are_left_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01-theirs.ipynb").write_text("{}")
+    (tmp_path / "notebooks" / "03-classical.ipynb").write_text("{}")
+    assert all_chapters() == [str(path) for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))]
+    assert find_notebook("03-classical") == root / "notebooks" / "03-classical.ipynb"
+    assert find_notebook("notebooks/01-theirs.ipynb") == tmp_path / "notebooks" / "01-theirs.ipynb", "named by its path"
+    (tmp_path / "notebooks" / "profiles").mkdir()
+    assert find_notebook("03-classical") == tmp_path / "notebooks" / "03-classical.ipynb", "a copy of the book's"
+
+
+def test_windows_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(os, "sysconf")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "WSL" in said and len(said.splitlines()) == 1
+    assert print_report() == 1
+    assert "missing  system: Windows" in capsys.readouterr().out

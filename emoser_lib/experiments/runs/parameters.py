@@ -6,6 +6,7 @@ papermill starts a kernel first and lets unknown names and wrong types pass; her
 import ast
 import io
 import json
+import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,21 @@ from typing import Any
 
 import nbformat
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 
 TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 """The annotations a parameter may have; ``list[float]`` and the like too."""
+
+
+class NumberLoader(yaml.SafeLoader):
+    """YAML whose numbers are Python's: PyYAML reads 1e-4 as a text."""
+
+
+NumberLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 TRUE_FALSE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -75,11 +85,10 @@ class Parameter:
 
     def _parse_collection(self, text: str) -> Any:
         try:
-            value = yaml.safe_load(text)
-            # Lax inside, because YAML reads 1e-4 as text; but [true] must not become [1].
-            return self.check(self.adapter.validate_python(value) if isinstance(value, list | dict) else value)
-        except (yaml.YAMLError, ValidationError):
-            return self.check(text)
+            value = yaml.load(text, NumberLoader)
+        except yaml.YAMLError:
+            value = text
+        return self.check(value)
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

@@ -58,17 +58,22 @@ class Outcome:
     """A signal to the runner ended it, not to be followed by the profile's other runs."""
 
 
+def notebook_folders() -> list[Path]:
+    """Return ``notebooks/`` of the current folder and of this checkout, if profiles lie in it: others are no book."""
+    return [folder for folder in (Path("notebooks"), ROOT / "notebooks") if (folder / "profiles").is_dir()]
+
+
 def find_notebook(name: str) -> Path:
     """Find a notebook by path, or by name below ``notebooks/`` of the current folder or of this checkout.
 
     Raises:
         UsageError: there is none.
     """
-    for folder in (Path("notebooks"), ROOT / "notebooks"):
-        for path in (Path(name), folder / name, folder / f"{name}.ipynb"):
-            if path.is_file():
-                return path.resolve()
-    known = sorted(p.stem for p in (ROOT / "notebooks").glob("*.ipynb"))
+    folders = notebook_folders()
+    for path in (Path(name), *(folder / one for folder in folders for one in (name, f"{name}.ipynb"))):
+        if path.is_file():
+            return path.resolve()
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.ipynb")})
     hint = did_you_mean(Path(name).stem, known)
     raise UsageError(
         f"there is no notebook '{name}'{hint}: give its path, or its name in the folder that holds notebooks/."
@@ -147,7 +152,13 @@ def _short_folder() -> str:
 
 def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[RunStatus, float, bool]:
     """Run the executing process to its end; return how it ended, its peak memory in MB, whether a signal came."""
-    environment = os.environ | {"EMOSER_DATA": str(data_home()), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {
+        "EMOSER_DATA": str(data_home()),
+        # For run.log and what the notebook writes, whatever the terminal is.
+        "PYTHONUTF8": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+    }
     # numba would keep its cache beside librosa or in the home folder, which a compute node may only read.
     environment.setdefault("NUMBA_CACHE_DIR", str(cache_home() / "numba"))
     process = subprocess.Popen(

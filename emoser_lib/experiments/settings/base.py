@@ -1,5 +1,6 @@
 """What each chapter can be told, with ranges: the cell after the parameters turns them into one of these."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -35,6 +36,13 @@ def known_checkpoint(name: str, kind: CheckpointKind = "llm") -> str:
         local_checkpoint(name, kind)
     except UsageError as error:
         raise ValueError(str(error).rstrip(".")) from None
+    return name
+
+
+def _device(name: str) -> str:
+    """Whether this machine has it, torch says when a model is loaded."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("a device is auto, cpu, cuda, a GPU such as cuda:1, or mps")
     return name
 
 
@@ -108,6 +116,19 @@ class Settings(BaseModel):
     def load(self) -> Corpus:
         """Load the corpus that the parameters name."""
         return load_corpus(self.corpus, **self.corpus_options)
+
+
+class ModelSettings(Settings):
+    """Parameters of the chapters that load checkpoints: in which precision, and where they compute."""
+
+    dtype: Literal["float32", "bfloat16"]
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    """Records that are older than it do not name it."""
+
+    @property
+    def placement(self) -> dict[str, str]:
+        """Both, as `load_llm` and the other functions that load take them."""
+        return {"device": self.device, "dtype": self.dtype}
 
 
 class CorpusSettings(Settings):

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.settings.base import (
     CheckpointName,
+    ModelSettings,
     SchemeName,
-    Settings,
     known_checkpoint,
     one_of,
 )
@@ -36,12 +36,11 @@ def _layer(text: str) -> str:
     return text
 
 
-class AudioSettings(Settings):
+class AudioSettings(ModelSettings):
     """Settings that the chapters that train systems that hear have in common."""
 
     llm: CheckpointName
     encoder: EncoderName
-    dtype: Literal["float32", "bfloat16", "float16"]
     chat: Annotated[str, one_of(CHATS, "chat format")]
     words: Annotated[str, one_of(WORDS, "word set")]
     transcript: bool

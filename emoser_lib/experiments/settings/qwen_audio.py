@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError
-from emoser_lib.experiments.settings.base import Settings, known_checkpoint, one_of
+from emoser_lib.experiments.settings.base import ModelSettings, known_checkpoint, one_of
 from emoser_lib.experiments.settings.reading import AdapterGridSettings
 from emoser_lib.experiments.training.folds import Fold, chosen_folds
 from emoser_lib.systems.declared import AudioSystem, Lora, Loss, Own, Training
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from emoser_lib.systems.declared import AudioSystem
 
 
-class QwenAudioSettings(Settings):
+class QwenAudioSettings(ModelSettings):
     """Settings that the chapters on Qwen-Audio have in common."""
 
     checkpoint: Annotated[str, AfterValidator(lambda name: known_checkpoint(name, "audio llm"))]
     """As published or as converted."""
-    dtype: Literal["float32", "bfloat16", "float16"]
     transcript: bool
     """Whether the prompt has the transcription too."""
     words: Annotated[str, one_of(WORDS, "word set")]

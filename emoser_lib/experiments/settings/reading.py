@@ -15,15 +15,14 @@ from emoser_lib.systems.prompts.words import WORDS
 
 if TYPE_CHECKING:
     from emoser_lib.systems.declared import TextSystem
-from emoser_lib.experiments.settings.base import CheckpointName, SchemeName, Settings, one_of
+from emoser_lib.experiments.settings.base import CheckpointName, ModelSettings, SchemeName, Settings, one_of
 
 
-class TextSettings(Settings):
+class TextSettings(ModelSettings):
     """Settings that the chapters on language models that read have in common."""
 
     llm: CheckpointName
     """A name or a folder; one that is here must be whole, one that is not is downloaded when it is loaded."""
-    dtype: Literal["float32", "bfloat16", "float16"]
     prompt: Annotated[str, one_of(PROMPTS, "prompt")]
     chat: Annotated[str, one_of(CHATS, "chat format")]
     words: Annotated[str, one_of(WORDS, "word set")]

@@ -14,6 +14,7 @@ from emoser_lib.errors import DataError
 from emoser_lib.experiments.training.cells import Cell, kept_cell
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.systems.declared import AudioSystem
+from emoser_lib.systems.device import first_process
 from emoser_lib.systems.fitting import WEIGHTS, Trained, fit, load_trained, trained_parameters
 from emoser_lib.systems.hearing.assembly import assembled
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
@@ -68,7 +69,8 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
                 system.speech_weight,
             )
             trained = fit(task, system.training, folder / "training")
-            save_file(trained_parameters(model), folder / WEIGHTS)
+            if first_process():
+                save_file(trained_parameters(model), folder / WEIGHTS)
         return trained
 
     return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home)

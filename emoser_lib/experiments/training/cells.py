@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from emoser_lib.corpora import cache_home
 from emoser_lib.environment import commit, now
 from emoser_lib.errors import DataError
 from emoser_lib.files import locked, write_whole
+from emoser_lib.systems.device import agreed, first_process
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.fitting import Trained
 from emoser_lib.values import Immutable
 from emoser_lib.versions import versions_behind
@@ -37,6 +40,7 @@ class Cell(Immutable):
         steps: run in the last go; fewer than all where a stopped training was gone on with.
         seconds: of the last go.
         threads, commit, date: how and when.
+        device, processes: where it was trained, and by how many processes together. Older cells: one CPU or GPU.
     """
 
     key: str
@@ -50,6 +54,8 @@ class Cell(Immutable):
     threads: int
     commit: str | None
     date: str
+    device: str | None = None
+    processes: int = 1
 
     def scores(self, epoch: int = -1) -> pd.DataFrame:
         """Log-probabilities of one epoch, the last by default: one row a clip, one column a label."""
@@ -71,7 +77,7 @@ def kept_cell(
     """The cell of this identity: read from disk if it is finished, else trained.
 
     Each cell has a folder ``<key>`` below ``home``: what the training keeps while it runs, ``cell.json`` when it is
-    done. Of two processes that want the same cell one waits.
+    done. Of two processes that want the same cell one waits; those that train it together (torchrun) do not.
 
     Args:
         identity: everything that decides the result, as JSON can write it.
@@ -82,14 +88,16 @@ def kept_cell(
         home: default ``runs`` in the cache folder (`cache_home`).
 
     Raises:
-        DataError: ``cell.json`` is damaged; or what ``run`` raises.
+        DataError: ``cell.json`` is damaged, or a score is not finite; or what ``run`` raises.
     """
     folder = run_folder(identity, module, home)
-    with locked(folder / ".lock"):
-        if (folder / "cell.json").is_file():
+    with locked(folder / ".lock") if first_process() else nullcontext():
+        if agreed((folder / "cell.json").is_file()):
             return _read(folder / "cell.json")
         started = time.monotonic()
         trained = run(folder)
+        for scores in trained.scores:
+            check_finite(torch.from_numpy(scores), ids)
         cell = Cell(
             key=folder.name,
             ids=tuple(ids),
@@ -102,9 +110,13 @@ def kept_cell(
             threads=torch.get_num_threads(),
             commit=commit(),
             date=now(),
+            device=trained.device,
+            processes=trained.processes,
         )
-        write_whole(folder / "cell.json", cell.model_dump_json() + "\n")
-        shutil.rmtree(folder / "training", ignore_errors=True)
+        if first_process():
+            write_whole(folder / "cell.json", cell.model_dump_json() + "\n")
+            shutil.rmtree(folder / "training", ignore_errors=True)
+        agreed(None)  # nobody goes on before the files are there
     return cell
 
 

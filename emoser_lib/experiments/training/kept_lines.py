@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emoser_lib.errors import DataError
 from emoser_lib.experiments.training.cells import run_folder
 from emoser_lib.files import locked
 
@@ -41,12 +42,20 @@ def kept_lines(
             if all(clip in values for clip in batch):
                 continue
             new = dict(zip(batch, run(batch), strict=True))
+            lines = [_line(clip, value) for clip, value in new.items()]
             with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps([clip, value], ensure_ascii=False) + "\n" for clip, value in new.items())
+                file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
             values |= new
     return {clip: values[clip] for batch in batches for clip in batch}
+
+
+def _line(clip: str, value: JSON) -> str:
+    try:
+        return json.dumps([clip, value], ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        raise DataError(f"the answer for clip {clip} has a number that is not finite, so it is not kept.") from None
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[str, JSON]]:

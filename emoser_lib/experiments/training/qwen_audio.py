@@ -12,6 +12,7 @@ import pandas as pd
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.systems.declared import AudioSystem
+from emoser_lib.systems.device import enough_memory
 from emoser_lib.systems.hearing import audio_answers
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask, audio_examples
@@ -117,7 +118,8 @@ class _Asked:
         order = sorted(entries, key=lambda key: (features.lengths[heard.sounds[entries[key]]], key))
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         identity = {**self.identity, **more, "frames": frames_depend_on(self.hearing.encoder, -1)}
-        found = kept_lines(
-            identity, __name__, batches, lambda some: run(self.task, [entries[key] for key in some]), home
-        )
+        with enough_memory(self.task.model.llm.device, f"{size} clips at once", "lower batch_size"):
+            found = kept_lines(
+                identity, __name__, batches, lambda some: run(self.task, [entries[k] for k in some]), home
+            )
         return {clip: found[key] for clip, key in zip(heard.sounds, keys, strict=True)}

@@ -10,6 +10,7 @@ from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.training.cells import Cell, kept_cell
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.systems.declared import TextSystem
+from emoser_lib.systems.device import first_process
 from emoser_lib.systems.fitting import Trained, fit
 from emoser_lib.systems.reading.llm import LLM
 from emoser_lib.systems.reading.lora import adapted
@@ -47,9 +48,10 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
 
     def run(folder: Path) -> Trained:
         with adapted(llm.model, system.lora, system.training.seed) as model:
-            task = TextTask(model, examples, held_out, verbaliser.ids)
+            task = TextTask(model, examples, held_out, verbaliser.ids, [*cut.train, *cut.validation])
             trained = fit(task, system.training, folder / "training")
-            model.save_pretrained(str(folder / "adapter"))
+            if first_process():
+                model.save_pretrained(str(folder / "adapter"))
         return trained
 
     return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home)
@@ -66,7 +68,9 @@ def train_grid(
 def untrained(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold) -> pd.Series:
     """What the same system says of the cut's validation part before any training: its most probable label word."""
     _, held_out, verbaliser = text_examples(llm, system, corpus, cut.train, cut.validation)
-    scores = PrefixCache(llm.model, held_out.prefix).log_probabilities(held_out.rests, verbaliser.ids)
+    scores = PrefixCache(llm.model, held_out.prefix).log_probabilities(
+        held_out.rests, verbaliser.ids, clips=cut.validation
+    )
     best = scores.argmax(dim=1).tolist()
     index = pd.Index(cut.validation, name="id")
     return pd.Series([verbaliser.labels[label] for label in best], index, name="predicted")

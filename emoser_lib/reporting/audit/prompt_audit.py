@@ -47,7 +47,7 @@ def offered_words(
             verbaliser = Verbaliser.build(
                 llm.tokenizer, words | {word: word for word in foreign}, leading=batch.leading, after=batch.tail
             )
-        scores = label_scores(llm.model, batch, verbaliser)
+        scores = label_scores(llm.model, batch, verbaliser, clips=list(clips["id"]))
         own = len(words)
         free = np.array(verbaliser.labels, dtype=object)[scores.argmax(axis=1)]
         outside = scores.argmax(axis=1) >= own

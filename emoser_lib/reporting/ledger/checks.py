@@ -1,8 +1,7 @@
 """What the ledger works out itself: from the recorded tables of the challenge, declarations and printed numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 from emoser_lib.corpora import LABELS
@@ -12,7 +11,7 @@ from emoser_lib.experiments.planning.dry_run import RunNeeds, dry_run
 from emoser_lib.experiments.runs.profiles import PlannedRun, plan
 from emoser_lib.experiments.runs.records import Record
 from emoser_lib.experiments.training.folds import N_FOLDS
-from emoser_lib.reporting.ledger.claims import UNKNOWN, Check, Claim, ClaimFinding, at, compared, the_record
+from emoser_lib.reporting.ledger.claims import UNKNOWN, Check, Claim, ClaimFinding, Verdict, at, compared, the_record
 from emoser_lib.reporting.ledger.claims import claims as all_claims
 from emoser_lib.reporting.tables import paper_intervals
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
@@ -94,51 +93,24 @@ def planned_run(notebook: str, run: str) -> PlannedRun:
     return found
 
 
-def _billions(claim: Claim, parameters: int, notebook: str, reason: str = COUNTED) -> ClaimFinding:
-    return compared(claim, parameters / 1e9, reason, notebook=notebook)
+def _billions(notebook: str, run: str, count: Callable[[RunNeeds], int], reason: str = "") -> Check:
+    """Make a check that counts parameters of a run of the profile paper."""
+    return lambda claim, claims, records: compared(
+        claim, count(planned(notebook, run)) / 1e9, f"{COUNTED}{reason}", notebook=notebook
+    )
 
 
-def gemma_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Count Gemma's parameters with its embeddings, which are a fifth of them."""
-    needs = planned("05-gemma-lora", "grid")
-    return _billions(claim, needs.parameters, needs.notebook, f"{COUNTED} The name leaves its large vocabulary out.")
-
-
-def qwen7b_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Count the parameters of the language model in Qwen-Audio."""
-    needs = planned("07-qwen-audio-lora", "grid")
-    [ears] = needs.encoders
-    return _billions(claim, needs.parameters - ears.parameters, needs.notebook, f"{COUNTED} As Qwen-Audio has it.")
-
-
-def qwen_audio_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Count Qwen-Audio's parameters as published."""
-    needs = planned("07-qwen-audio-lora", "grid")
-    return _billions(claim, needs.read, needs.notebook)
-
-
-def whisper_gemma_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Count the parameters of encoder, projector and language model."""
-    needs = planned("08-whisper-gemma", "grid")
-    return _billions(claim, needs.systems[0].parameters, needs.notebook)
-
-
-def llama_billions(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Count the parameters of EmoSLLM's language model."""
-    needs = planned("10-emosllm", "iemocap")
-    return _billions(claim, needs.parameters, needs.notebook)
+def _found(verdict: Verdict, holds: bool, reason: str, measured: str, notebook: str = "") -> ClaimFinding:
+    verdict = verdict if holds else "differs"
+    return ClaimFinding(verdict=verdict, reason=reason, measured=measured, notebook=notebook)
 
 
 def halved(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
     """Compute Whisper-Gemma's parameters as a share of Qwen-Audio's."""
     small, large = planned("08-whisper-gemma", "grid"), planned("07-qwen-audio-lora", "grid")
     share = small.systems[0].parameters / large.read
-    return ClaimFinding(
-        verdict="reproduced" if share < 0.5 else "differs",
-        reason=f"{COUNTED} Less than half is what it says.",
-        measured=f"{share:.0%}",
-        notebook=small.notebook,
-    )
+    reason = f"{COUNTED} Less than half is what it says."
+    return _found("reproduced", share < 0.5, reason, f"{share:.0%}", small.notebook)
 
 
 def fits_the_gpu(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
@@ -146,59 +118,41 @@ def fits_the_gpu(claim: Claim, claims: Claims, records: Records) -> ClaimFinding
     assert claim.value is not None
     runs = [("05-gemma-lora", "best"), ("07-qwen-audio-lora", "official"), ("08-whisper-gemma", "grid")]
     most = max(planned(*run).memory for run in runs) / 1e9
-    return ClaimFinding(
-        verdict="consistent" if most < claim.value else "differs",
-        reason="Counted, not run: what the trainings of the three systems need at most, with this project's code.",
-        measured=f"{most:.0f} GB",
-        notebook="08-whisper-gemma",
-    )
+    reason = "Counted, not run: what the trainings of the three systems need at most, with this project's code."
+    return _found("consistent", most < claim.value, reason, f"{most:.0f} GB", "08-whisper-gemma")
 
 
 def prompt_labels(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
     """List the emotions that Table 1's prompt for Gemma offers, and those of them that no clip has."""
     offered = PROMPTS["gemma"].words
     absent = [word for word in offered if word not in ADJECTIVES.values()]
-    return ClaimFinding(
-        verdict="reproduced" if (len(offered), len(absent)) == (len(LABELS) + 2, 2) else "differs",
-        reason=f"Table 1's prompt offers {', '.join(absent)}, which no clip has; chapter 4 has a prompt without them.",
-        measured=f"{len(offered)} and {len(LABELS)}",
-        notebook="04-gemma-zero-shot",
-    )
+    same = (len(offered), len(absent)) == (len(LABELS) + 2, 2)
+    reason = f"Table 1's prompt offers {', '.join(absent)}, which no clip has; chapter 4 has a prompt without them."
+    return _found("reproduced", same, reason, f"{len(offered)} and {len(LABELS)}", "04-gemma-zero-shot")
 
 
 def fold_count(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
     """Count the folds of the scheme paper."""
-    return ClaimFinding(
-        verdict=UNKNOWN if claim.value == N_FOLDS else "differs",
-        reason="A setting and no result: the fold scheme 'paper' has as many.",
-        measured=f"{N_FOLDS} folds",
-        notebook="01-corpus",
-    )
+    reason = "A setting and no result: the fold scheme 'paper' has as many."
+    return _found(UNKNOWN, claim.value == N_FOLDS, reason, f"{N_FOLDS} folds", "01-corpus")
 
 
 def final_rate(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
     """Read the learning rate that a training ends with, see `declared.Training`."""
-
-    same = Training().final_rate == claim.value
-    return ClaimFinding(
-        verdict=UNKNOWN if same else "differs",
-        reason="A setting and no result: training here ends there too.",
-        measured=f"final_rate = {Training().final_rate:g}",
-        notebook="05-gemma-lora",
-    )
+    rate = Training().final_rate
+    reason = "A setting and no result: training here ends there too."
+    return _found(UNKNOWN, rate == claim.value, reason, f"final_rate = {rate:g}", "05-gemma-lora")
 
 
 def intervals(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
     """Rebuild all six intervals of Table 3 from score and n."""
     table = paper_intervals(all_claims())
     away = float(table["difference"].abs().max())
-    return ClaimFinding(
-        verdict="reproduced" if away < 5e-4 else "differs",
-        reason=f"The formula of an accuracy gives all {len(table)} printed intervals. Macro-F1 is no accuracy: "
-        "chapter 2 shows what its interval is.",
-        measured=f"at most {away:.4f} away",
-        notebook="02-scoring",
+    reason = (
+        f"The formula of an accuracy gives all {len(table)} printed intervals. Macro-F1 is no accuracy: "
+        "chapter 2 shows what its interval is."
     )
+    return _found("reproduced", away < 5e-4, reason, f"at most {away:.4f} away", "02-scoring")
 
 
 def _printed(names: Sequence[str], claims: Claims) -> list[tuple[float, float]]:
@@ -214,91 +168,60 @@ def _printed(names: Sequence[str], claims: Claims) -> list[tuple[float, float]]:
     return found
 
 
-def _apart(claims: Claims, names: tuple[str, str], wanted: bool) -> ClaimFinding:
-    """Whether the printed intervals of two test scores are apart."""
-    (high, above), (low, below) = _printed(names, claims)
-    apart = high - above > low + below
-    return ClaimFinding(
-        verdict="consistent" if apart == wanted else "differs",
-        reason="By the paper's own numbers: their intervals "
-        + ("do not overlap." if apart else "overlap, so these clips do not tell the two apart.")
-        + " They take clips of one video for independent.",
-        measured=f"{high:.4f} ± {above:.4f} and {low:.4f} ± {below:.4f}",
-        notebook="02-scoring",
-    )
+def _apart(*names: str, wanted: bool = True) -> Check:
+    """Make a check whether the printed intervals of two test scores are apart."""
 
+    def check(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+        (high, above), (low, below) = _printed(names, claims)
+        apart = high - above > low + below
+        reason = (
+            "By the paper's own numbers: their intervals "
+            + ("do not overlap." if apart else "overlap, so these clips do not tell the two apart.")
+            + " They take clips of one video for independent."
+        )
+        measured = f"{high:.4f} ± {above:.4f} and {low:.4f} ± {below:.4f}"
+        return _found("consistent", apart == wanted, reason, measured, "02-scoring")
 
-def whisper_apart(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Compare the intervals of Whisper-Gemma and emotion2vec-Gemma."""
-    return _apart(claims, ("thau-whisper-gemma-first-test", "thau-table3-emo2vec-gemma"), wanted=True)
-
-
-def sound_apart(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Compare the interval of the best system of task 2 with that of the best of task 1."""
-    return _apart(claims, ("thau-table3-qwen-r256", "thau-table3-gemma-r128"), wanted=True)
-
-
-def comparable(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Compare the intervals of Whisper-Gemma and Qwen-Audio."""
-    return _apart(claims, ("thau-table3-qwen-r256", "thau-table3-whisper-gemma"), wanted=False)
+    return check
 
 
 def second_best(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
     """Look up the team's place in the overview of the challenge."""
     best, mine, third = (claims[name].value for name in ("task2-best", "thau-table3-qwen-r256", "task2-third"))
     assert best is not None and mine is not None and third is not None
-    return ClaimFinding(
-        verdict="consistent" if best > mine > third else "differs",
-        reason="By the challenge's own ranking.",
-        measured=f"{best:.4f}, {mine:.4f}, {third:.4f}",
-    )
+    measured = f"{best:.4f}, {mine:.4f}, {third:.4f}"
+    return _found("consistent", best > mine > third, "By the challenge's own ranking.", measured)
 
 
-def _bands(claim: Claim, name: str, notebook: str, *where: str) -> ClaimFinding:
-    """Of the configuration that a checkpoint is known to have."""
-    told: Any = CHECKPOINTS[name].architecture
-    for key in where:
-        told = told[key]
-    return compared(claim, float(told), COUNTED, notebook=notebook)
+def _bands(checkpoint: str, notebook: str, *where: str) -> Check:
+    """Make a check that reads the mel bands of the configuration that a checkpoint is known to have."""
+
+    def check(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
+        told: Any = CHECKPOINTS[checkpoint].architecture
+        for key in where:
+            told = told[key]
+        return compared(claim, float(told), COUNTED, notebook=notebook)
+
+    return check
 
 
-def mel_bands_v3(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Read the mel bands of whisper-large-v3."""
-    return _bands(claim, "openai/whisper-large-v3", "08-whisper-gemma", "num_mel_bins")
+OF_THE_CORPUS = (clips, mean_clip_seconds, labels, no_surprise, fear_is_rarest)
 
+OF_THE_PAPER = (halved, fits_the_gpu, prompt_labels, fold_count, final_rate, intervals, second_best)
 
-def mel_bands_qwen(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Read the mel bands of Qwen-Audio's encoder."""
-    return _bands(claim, "Qwen/Qwen-Audio-Chat", "06-qwen-audio-zero-shot", "audio", "n_mels")
+GEMMA, QWEN, WHISPER = ("05-gemma-lora", "grid"), ("07-qwen-audio-lora", "grid"), ("08-whisper-gemma", "grid")
 
-
-CHECKS: Mapping[str, Check] = MappingProxyType(
-    {
-        check.__name__: check
-        for check in (
-            clips,
-            mean_clip_seconds,
-            labels,
-            no_surprise,
-            fear_is_rarest,
-            gemma_billions,
-            qwen7b_billions,
-            qwen_audio_billions,
-            whisper_gemma_billions,
-            llama_billions,
-            halved,
-            fits_the_gpu,
-            prompt_labels,
-            fold_count,
-            final_rate,
-            intervals,
-            whisper_apart,
-            sound_apart,
-            comparable,
-            second_best,
-            mel_bands_v3,
-            mel_bands_qwen,
-        )
-    }
-)
+CHECKS: Mapping[str, Check] = {
+    **{check.__name__: check for check in (*OF_THE_CORPUS, *OF_THE_PAPER)},
+    "gemma_billions": _billions(*GEMMA, lambda of: of.parameters, " The name leaves its large vocabulary out."),
+    "qwen7b_billions": _billions(*QWEN, lambda of: of.parameters - of.encoders[0].parameters, " As Qwen-Audio has it."),
+    "qwen_audio_billions": _billions(*QWEN, lambda of: of.read),
+    "whisper_gemma_billions": _billions(*WHISPER, lambda of: of.systems[0].parameters),
+    "llama_billions": _billions("10-emosllm", "iemocap", lambda of: of.parameters),
+    "whisper_apart": _apart("thau-whisper-gemma-first-test", "thau-table3-emo2vec-gemma"),
+    "sound_apart": _apart("thau-table3-qwen-r256", "thau-table3-gemma-r128"),
+    "comparable": _apart("thau-table3-qwen-r256", "thau-table3-whisper-gemma", wanted=False),
+    "mel_bands_v3": _bands("openai/whisper-large-v3", "08-whisper-gemma", "num_mel_bins"),
+    "mel_bands_qwen": _bands("Qwen/Qwen-Audio-Chat", "06-qwen-audio-zero-shot", "audio", "n_mels"),
+}
 """By the name that claims.yaml gives."""

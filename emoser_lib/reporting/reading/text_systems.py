@@ -163,7 +163,7 @@ def prompt_variants(
         words = next(x for x, known in WORDS.items() if set(known.values()) <= set(prompt.words))
         batch = prompt.encode(llm.tokenizer, [*clips["transcription"], *CONTENT_FREE], chat)
         verbaliser = Verbaliser.build(llm.tokenizer, words_for(corpus.labels, words), after=batch.tail)
-        scores = label_scores(llm.model, batch, verbaliser, batch_size)
+        scores = label_scores(llm.model, batch, verbaliser, batch_size, list(clips["id"]))
         scores, empty = scores[: len(clips)], scores[len(clips) :]
         rows[name] = {"words": words}
         for column, values in {"macro-F1": scores, "calibrated": calibrated(scores, empty)}.items():

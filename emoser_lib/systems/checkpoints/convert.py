@@ -21,7 +21,7 @@ from emoser_lib.files import locked
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints.emotion2vec import build_emotion2vec, load_emotion2vec, read_funasr_configuration
 from emoser_lib.systems.checkpoints.folders import check_folder, configuration_of, weights_sha256
-from emoser_lib.systems.checkpoints.loading import load_weights
+from emoser_lib.systems.checkpoints.loading import load_weights, placement
 
 PINNED: Mapping[str, str] = MappingProxyType(
     {"microsoft/wavlm-large": "fdee460e529396ddb2f8c8e8ce0ad74cfb747b726bc6f612e666c7c1e1963c9d"}
@@ -195,8 +195,8 @@ def _load_once(folder: Path, kind: str, weights: Path) -> None:
     """Whether a model can be made of it shows now, not before a training."""
     try:
         if kind == "emotion2vec":
-            load_emotion2vec(folder, "cpu")
+            load_emotion2vec(folder, *placement("cpu", "float32"))
         else:
-            load_weights(AutoModel, check_folder(folder), "cpu", "float32")
+            load_weights(AutoModel, check_folder(folder), *placement("cpu", "float32"))
     except DataError as error:
         raise DataError(str(error).replace(str(folder), str(weights))) from None

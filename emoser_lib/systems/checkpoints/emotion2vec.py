@@ -17,34 +17,33 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from emoser_lib.errors import DataError, UsageError, did_you_mean
-from emoser_lib.systems.checkpoints.folders import DTYPES, configuration_of, weights_files
-from emoser_lib.systems.checkpoints.loading import existing_device
+from emoser_lib.errors import DataError, UsageError
+from emoser_lib.systems.checkpoints.folders import configuration_of, weights_files
+from emoser_lib.systems.checkpoints.loading import check_weights
 
 MOST_LAYERS, MOST = 64, 65_536
 """Convolutions, and each of their numbers: far more than any checkpoint has."""
 
 
-def load_emotion2vec(folder: Path, device: str = "auto", dtype: str = "float32") -> Any:
+def load_emotion2vec(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     """Load FunASR's ``Emotion2vec`` from a checkpoint's folder (config.json, model.safetensors), in eval mode.
 
     Args:
         folder: from `find_checkpoint`.
-        device, dtype: as for `load_llm`.
+        device, dtype: from `placement`.
 
     Raises:
-        UsageError: FunASR is not installed, or there is no such device or dtype.
+        UsageError: FunASR is not installed.
         DataError: the configuration or the weights do not fit.
     """
 
-    if dtype not in DTYPES:
-        raise UsageError(f"there is no dtype '{dtype}'{did_you_mean(dtype, list(DTYPES))}: use {', '.join(DTYPES)}.")
-    device = existing_device(device)
     where = folder / "config.json"
     model = build_emotion2vec(configuration_of(folder).get("model_conf"), where)
     tensors = {name: tensor for path in weights_files(folder) for name, tensor in load_file(path).items()}
     fill(model, tensors, folder)
-    return model.to(device, getattr(torch, dtype)).eval()
+    model = model.to(device, dtype).eval()
+    check_weights(model, folder)
+    return model
 
 
 def build_emotion2vec(model_conf: object, where: Path) -> Any:

@@ -284,4 +284,5 @@ def note_of(name: str, sha256: str) -> str:
     return ", ".join(note for note in notes if note)
 
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16")
+"""Precisions in which weights are loaded; in float16 activations overflow (Gemma 3's do)."""

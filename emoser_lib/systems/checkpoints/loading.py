@@ -2,39 +2,50 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers.utils import logging
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.systems.checkpoints.folders import DTYPES
-
-if TYPE_CHECKING:
-    pass
+from emoser_lib.systems.device import declared_device, enough_memory
 
 
-def load_weights(auto: Any, folder: Path, device: str, dtype: str) -> Any:
+def placement(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """Return where weights are loaded and in which precision, as torch has it; arguments as `load_llm`.
+
+    Call it before anything is downloaded or read.
+
+    Raises:
+        UsageError: there is no such device or dtype.
+    """
+    if dtype == "float16":
+        raise UsageError("dtype is 'float16', in which activations of some models overflow: use bfloat16, as small.")
+    if dtype not in DTYPES:
+        raise UsageError(f"there is no dtype '{dtype}'{did_you_mean(dtype, list(DTYPES))}: use {', '.join(DTYPES)}.")
+    return declared_device(device), getattr(torch, dtype)
+
+
+def load_weights(auto: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     """Load the weights in a checkpoint's folder into a model of transformers, in eval mode.
 
     Args:
         auto: the class that makes it, such as ``AutoModelForCausalLM``.
         folder: from `find_checkpoint`.
-        device, dtype: see `load_llm`.
+        device, dtype: from `placement`.
 
     Raises:
-        UsageError: there is no such device or dtype.
         DataError: the files do not make a whole model.
     """
-
-    if dtype not in DTYPES:
-        raise UsageError(f"there is no dtype '{dtype}'{did_you_mean(dtype, list(DTYPES))}: use {', '.join(DTYPES)}.")
-    device = existing_device(device)
-    with quiet(), told_in_a_sentence(folder):
+    smaller = "use dtype bfloat16, half of float32, or a smaller checkpoint"
+    room = partial(enough_memory, what=f"the weights of {folder}", way_out=smaller)
+    with quiet(), told_in_a_sentence(folder), room("cpu"):
         model, loading = auto.from_pretrained(
             folder,
-            dtype=getattr(torch, dtype),
+            dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -46,22 +57,23 @@ def load_weights(auto: Any, folder: Path, device: str, dtype: str) -> Any:
             f"checkpoint {folder} lacks {len(lacking)} of the model's tensors, such as {lacking[0]}: "
             "download the whole of it again."
         )
-    return model.to(device).eval()
+    with room(device):
+        check_weights(model, folder)
+        return model.to(device).eval()
 
 
-def existing_device(device: str) -> str:
-    """Return the device that is meant; "auto" is the first GPU that torch sees, else the CPU.
+def check_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Refuse a model with weights that are no numbers: all it says would be one label.
 
     Raises:
-        UsageError: this machine does not have it.
+        DataError: a tensor has NaN or infinities.
     """
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if device not in ("cpu", *gpus, *(["cuda"] if gpus else [])):
-        raise UsageError(f"there is no device '{device}' on this machine: use cpu (`emoser doctor` says more).")
-    return device
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise DataError(
+                f"checkpoint {folder} has weights in {name} that are not finite: download or convert it again, or use "
+                "dtype float32."
+            )
 
 
 @contextmanager

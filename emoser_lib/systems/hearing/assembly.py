@@ -46,6 +46,8 @@ def assembled(llm: LLM, system: AudioSystem, encoder: Encoder) -> Iterator[Audio
 def _ears(system: AudioSystem, encoder: Encoder) -> Encoder:
     """A copy of the encoder, so that the one that was given stays as its checkpoint is, with what is trained of it."""
     own = copy.deepcopy(encoder).requires_grad_(system.encoding == "trained")
+    if system.encoding == "trained":
+        own = own.float()  # in 16 bits small updates vanish
     if system.ears is None:
         return own
     torch.manual_seed(system.training.seed)
@@ -73,4 +75,7 @@ def add_encoder_lora(encoder: "Encoder", lora: Lora) -> "Encoder":
         inject_adapter_in_model(config, encoder.requires_grad_(False))
     except ValueError:
         raise UsageError(f"{encoder.name} has no matrices for an adapter of {lora.targets}: train it whole.") from None
+    for parameter in encoder.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # as peft does in a language model
     return encoder

@@ -1,5 +1,6 @@
 """An audio system as a training task: its examples, its batches, its loss, its scores."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from emoser_lib.errors import UsageError
 from emoser_lib.systems.declared import Loss
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.bridges import places
 from emoser_lib.systems.hearing.encoders.encoder import Frames
@@ -153,6 +155,11 @@ class AudioTask:
         self._one_target = packing.pack if self._packs else packing.plain_batch
 
     @property
+    def ids(self) -> Sequence[str]:
+        """Of what is learnt: clips, or windows of clips."""
+        return self.learnt.sounds
+
+    @property
     def outer(self) -> list[nn.Parameter]:
         """The bridge's, see `Joined`."""
         return self.model.joined.outer
@@ -185,10 +192,11 @@ class AudioTask:
         parts = [entries[start : start + self.batch_size] for start in range(0, len(entries), self.batch_size)]
         # An adapter changes with every step, so its prefix is run anew here, once for all batches.
         prefix = self._prefix or PrefixCache(self.model.llm, self.held_out.prefix)
-        scores = torch.cat([self.scores_of(part, prefix) for part in parts]).exp()
+        scores = torch.cat([self.scores_of(part, prefix) for part in parts])
         clips = torch.tensor(self.held_out.clips, device=scores.device)
-        sums = scores.new_zeros(int(clips.max()) + 1, scores.shape[1]).index_add(0, clips, scores)
-        return (sums / torch.bincount(clips)[:, None]).log()
+        windows = [scores[clips == clip] for clip in range(int(clips.max()) + 1)]
+        # Not by way of the probabilities: what is 104 nats behind would be 0, and its log no number.
+        return torch.stack([each.logsumexp(dim=0) - math.log(len(each)) for each in windows])
 
     @torch.no_grad()
     def scores_of(self, entries: Sequence[int], prefix: PrefixCache | None = None) -> Tensor:
@@ -197,9 +205,13 @@ class AudioTask:
         Args:
             entries: which.
             prefix: of the held-out prompts, as the model stands; by default run anew.
+
+        Raises:
+            DataError: the model's numbers overflow.
         """
         prefix = prefix or self._prefix or PrefixCache(self.model.llm, self.held_out.prefix)
-        return self.model(self._batch(self.held_out, entries).to(self.model.llm.device), self._copy(prefix))
+        scores = self.model(self._batch(self.held_out, entries).to(self.model.llm.device), self._copy(prefix))
+        return check_finite(scores, [self.held_out.sounds[entry] for entry in entries])
 
     @torch.no_grad()
     def embedded(self, entries: Sequence[int]) -> list[Tensor]:

@@ -25,6 +25,8 @@ from torch import Tensor
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.files import locked, write_whole
 from emoser_lib.systems.declared import Layer
+from emoser_lib.systems.device import enough_memory
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.hearing.cache_contents import features_home, lock_of
 from emoser_lib.systems.hearing.encoders.encoder import Encoder, Frames
 from emoser_lib.versions import versions_behind
@@ -166,13 +168,14 @@ class FeatureCache:
         order = sorted(waiting, key=lambda clip: len(waiting[clip]), reverse=True)
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            with self._locked():
+            shorter = "cut its clips shorter (window_seconds), or take the CPU (device)"
+            with self._locked(), enough_memory(self.encoder.device, f"{self.encoder.name}'s frames", shorter):
                 missing = self._missing(batch, audio)
                 frames = (
                     self.encoder.encode([waiting[clip] for clip in missing.values()], self.layer) if missing else []
                 )
-                for digest, values in zip(missing, frames, strict=True):
-                    self._write(digest, values)
+                for (digest, clip), values in zip(missing.items(), frames, strict=True):
+                    self._write(digest, check_finite(values[None], [clip], "frames")[0])
                 shapes |= {clip: _shape(self._path(audio[clip])) for clip in batch}
         waiting.clear()
 

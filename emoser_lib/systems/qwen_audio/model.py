@@ -20,7 +20,8 @@ from transformers import (
 from emoser_lib.corpora import absolute
 from emoser_lib.errors import UsageError
 from emoser_lib.systems.checkpoints.folders import note_of, weights_sha256
-from emoser_lib.systems.checkpoints.loading import load_weights
+from emoser_lib.systems.checkpoints.loading import load_weights, placement
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.hearing.encoders.encoder import configuration_sha256
 from emoser_lib.systems.prompts.words import NOUNS
 from emoser_lib.systems.qwen_audio.chat import prompt_ids
@@ -164,7 +165,8 @@ class QwenAudio:
         embeddings: Tensor = self.language.get_input_embeddings()(batch.input_ids)
         embeddings[:, : ids.shape[1]] = self.embeddings(waveforms, ids)
         logits = label_logits(self.language, batch, embeddings=embeddings)
-        return dict(zip(verbaliser.labels, target_log_probabilities(logits, batch.labels).tolist(), strict=True))
+        scores = check_finite(target_log_probabilities(logits, batch.labels)[None], ["1"])[0]
+        return dict(zip(verbaliser.labels, scores.tolist(), strict=True))
 
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         if self.tokenizer is None:
@@ -206,7 +208,7 @@ def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "
 
     Args:
         path: the folder.
-        dtype: of the weights: "float32", "bfloat16" or "float16".
+        dtype: of the weights: "float32" or "bfloat16".
         device: see `load_llm`.
         name: for records and pages; by default the folder.
 
@@ -214,12 +216,13 @@ def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "
         UsageError: there is no such folder, dtype or device.
         DataError: the folder is not a whole converted checkpoint.
     """
+    placed = placement(device, str(dtype).removeprefix("torch."))
     folder = absolute(path)
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: name one that `emoser qwen-audio convert` has written.")
     check_converted(folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    model = load_weights(Qwen2AudioForConditionalGeneration, folder, device, str(dtype).removeprefix("torch."))
+    model = load_weights(Qwen2AudioForConditionalGeneration, folder, *placed)
     tokenizer: Any = None
     if (folder / "tokenizer.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -10,7 +10,7 @@ from emoser_lib.systems.reading.packed_attention import attend_by_clip
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from emoser_lib.systems.checkpoints.folders import find_checkpoint, note_of, weights_sha256
-from emoser_lib.systems.checkpoints.loading import load_weights, quiet, told_in_a_sentence
+from emoser_lib.systems.checkpoints.loading import load_weights, placement, quiet, told_in_a_sentence
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ def load_llm(name: str, *, device: str = "auto", dtype: str = "float32") -> LLM:
 
     Args:
         name: see `find_checkpoint`.
-        device: where it computes: "cpu", "cuda", "cuda:1"; "auto": on the first GPU that torch sees, else the CPU.
-        dtype: of its weights: "float32", "bfloat16" or "float16"; those on disk are converted.
+        device: where it computes: "cpu", "cuda", "cuda:1", "mps"; "auto": see `declared_device`.
+        dtype: of its weights: "float32" or "bfloat16"; those on disk are converted.
 
     Raises:
         UsageError: there is no such checkpoint, device or dtype.
         DataError: the checkpoint is not whole or cannot be had.
     """
+    placed = placement(device, dtype)
     folder = find_checkpoint(name)
-
-    model = attend_by_clip(load_weights(AutoModelForCausalLM, folder, device, dtype))
+    model = attend_by_clip(load_weights(AutoModelForCausalLM, folder, *placed))
     with quiet(), told_in_a_sentence(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     sha256 = weights_sha256(folder)

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from emoser_lib.errors import UsageError
+from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.reading.label_logits import can_pack, label_logits, target_log_probabilities
 from emoser_lib.systems.reading.packing import pack, pack_choices, plain_batch, plain_choices
 
@@ -59,7 +60,11 @@ class PrefixCache:
         return torch.cat([self._logits(make(self.prefix, some)) for some in _chunks(rests, batch_size)])
 
     def log_probabilities(
-        self, rests: Sequence[Sequence[int]], choices: Sequence[Sequence[int]], batch_size: int = 16
+        self,
+        rests: Sequence[Sequence[int]],
+        choices: Sequence[Sequence[int]],
+        batch_size: int = 16,
+        clips: Sequence[str] = (),
     ) -> Tensor:
         """The log-probability of each choice after each rest, whole (all its pieces), float32 [clips, choices].
 
@@ -67,13 +72,17 @@ class PrefixCache:
             rests: token ids of each clip after the prefix; at least one each.
             choices: the pieces of each label; with the end token last where that should count.
             batch_size: clips run at once (our choice); the answer does not depend on it.
+            clips: their ids, for errors.
+
+        Raises:
+            DataError: the model's numbers overflow.
         """
         make = pack_choices if self.packs else plain_choices
         batches = (make(self.prefix, some, choices) for some in _chunks(rests, batch_size))
         scores = [
             target_log_probabilities(self._logits(batch), batch.labels.to(self.model.device)) for batch in batches
         ]
-        return torch.cat(scores).view(len(rests), len(choices))
+        return check_finite(torch.cat(scores).view(len(rests), len(choices)), clips)
 
     @torch.no_grad()
     def _logits(self, batch: "Batch") -> Tensor:

@@ -64,14 +64,20 @@ class TextTask:
         examples: to learn from.
         held_out: to score; its targets are not looked at.
         words: the pieces of each label's word.
+        ids: of the clips that are learnt, then of those held out, for errors.
     """
 
     outer: Sequence[torch.nn.Parameter] = ()
 
     def __init__(
-        self, model: PeftModel, examples: TextExamples, held_out: TextExamples, words: Sequence[Sequence[int]] = ()
+        self,
+        model: PeftModel,
+        examples: TextExamples,
+        held_out: TextExamples,
+        words: Sequence[Sequence[int]] = (),
+        ids: Sequence[str] = (),
     ) -> None:
-        self.model = model
+        self.model, self.ids = model, ids
         self.examples, self.held_out, self.words = examples, held_out, words
         self.clips = len(examples.rests)
         self._make = batcher(model)
@@ -91,4 +97,5 @@ class TextTask:
 
     def scores(self) -> Tensor:
         """Log-probability of each label's whole word."""
-        return PrefixCache(self.model, self.held_out.prefix).log_probabilities(self.held_out.rests, self.words)
+        cache = PrefixCache(self.model, self.held_out.prefix)
+        return cache.log_probabilities(self.held_out.rests, self.words, clips=self.ids[self.clips :])

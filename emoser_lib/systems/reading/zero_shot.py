@@ -12,6 +12,7 @@ from scipy.special import softmax
 from transformers import DynamicCache, GenerationConfig
 
 from emoser_lib.errors import UsageError
+from emoser_lib.systems.device import enough_memory
 from emoser_lib.systems.reading.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ class Decoding:
 
 
 def label_scores(
-    model: "CausalLM", prompts: "PromptBatch", verbaliser: "Verbaliser", batch_size: int = 16
+    model: "CausalLM",
+    prompts: "PromptBatch",
+    verbaliser: "Verbaliser",
+    batch_size: int = 16,
+    clips: Sequence[str] = (),
 ) -> FloatArray:
     """How likely the model finds each label's word as the answer.
 
@@ -85,12 +90,17 @@ def label_scores(
         prompts: of the model's tokenizer.
         verbaliser: the labels' words, of the same tokenizer.
         batch_size: clips run at once (our choice); the scores do not depend on it.
+        clips: their ids, for errors.
 
     Returns:
         Log-probability of each label's whole word [clips, labels].
+
+    Raises:
+        DataError: the model's numbers overflow, or the memory is too small.
     """
-    cache = PrefixCache(model, prompts.prefix)
-    return cache.log_probabilities(prompts.rests, verbaliser.ids, batch_size).cpu().double().numpy()
+    with enough_memory(model.device, f"{batch_size} clips at once", "lower batch_size"):
+        cache = PrefixCache(model, prompts.prefix)
+        return cache.log_probabilities(prompts.rests, verbaliser.ids, batch_size, clips).cpu().double().numpy()
 
 
 def posterior(scores: npt.ArrayLike) -> FloatArray:
@@ -164,7 +174,7 @@ def generate_answers(
     answers = [""] * len(prompts)
     for clips in _by_length(prompts.rests, batch_size, pads):
         ids, mask = _rows(prompts.prefix, [prompts.rests[clip] for clip in clips])
-        with torch.no_grad():
+        with torch.no_grad(), enough_memory(model.device, f"{batch_size} clips at once", "lower batch_size"):
             written = model.generate(  # type: ignore[operator]  # PeftModel hands it on
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),

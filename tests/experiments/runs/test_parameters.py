@@ -18,6 +18,8 @@ lr: float = 1e-4
 shuffle: bool = True
 ranks: list[int] = [8, 16]  # ranks
 options: dict = {}
+rates: list[float] = [1e-4]
+pairs: list[list[int]] = [[1, 2]]
 """
 
 
@@ -29,7 +31,7 @@ def notebook(path: Path, *sources: str, tag: str = "parameters") -> Path:
 
 def test_names_types_defaults_and_help_are_read(tmp_path: Path) -> None:
     found = parameters_of(notebook(tmp_path / "a.ipynb", CELL))
-    assert list(found) == ["corpus", "seed", "lr", "shuffle", "ranks", "options"]
+    assert list(found) == ["corpus", "seed", "lr", "shuffle", "ranks", "options", "rates", "pairs"]
     assert found["corpus"].help == 'which corpus: "a # b" too'
     assert found["ranks"].default == [8, 16]
     assert found["lr"].help == ""
@@ -45,6 +47,8 @@ def test_names_types_defaults_and_help_are_read(tmp_path: Path) -> None:
         ("shuffle", "false", False),
         ("ranks", "[1, 2]", [1, 2]),
         ("options", "{root: here}", {"root": "here"}),
+        ("rates", "[1e-4, 2E+3, -3.5e1, 4, .5]", [1e-4, 2000.0, -35.0, 4, 0.5]),
+        ("pairs", "[[1, 2], []]", [[1, 2], []]),
     ],
 )
 def test_command_line_values_are_read_by_the_parameters_type(name: str, text: str, value: Any, tmp_path: Path) -> None:
@@ -57,7 +61,8 @@ def test_command_line_values_are_read_by_the_parameters_type(name: str, text: st
     ("name", "text"),
     [("seed", "1.5"), ("seed", "one"), ("seed", "true"), ("lr", "fast"), ("lr", "inf"),
      ("lr", "nan"), ("shuffle", "maybe"), ("ranks", "8"),
-     ("ranks", "[a]"), ("ranks", "[1"), ("options", "[1]")],
+     ("ranks", "[a]"), ("ranks", "[1"), ("options", "[1]"),
+     ("ranks", "[true]"), ("ranks", "['8']"), ("rates", "[1, yes]"), ("rates", "[fast]"), ("pairs", "[[1, true]]")],
 )  # fmt: skip
 def test_a_wrong_type_is_one_sentence(name: str, text: str, tmp_path: Path) -> None:
     parameter = parameters_of(notebook(tmp_path / "a.ipynb", CELL))[name]

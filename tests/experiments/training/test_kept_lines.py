@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emoser_lib.errors import DataError
 from emoser_lib.experiments.training import kept_lines as module
 from emoser_lib.experiments.training.kept_lines import kept_lines
 
@@ -36,6 +37,12 @@ class Counted:
 def lines(home: Path) -> Path:
     [path] = home.rglob("clips.jsonl")
     return path
+
+
+def test_a_number_that_is_none_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the answer for clip b has a number that is not finite"):
+        kept_lines({}, (), [["a", "b"]], lambda clips: [0.5, float("nan")], tmp_path)
+    assert not list(tmp_path.rglob("clips.jsonl"))
 
 
 def test_what_was_stopped_goes_on(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints import convert
 from emoser_lib.systems.checkpoints.convert import PINNED, convert_encoder
 from emoser_lib.systems.hearing.encoders.loading import load_encoder
+from tests import tiny
 
 Folders = Callable[[str], Path]
 CLIP = np.random.default_rng(0).standard_normal(5_000).astype(np.float32)
@@ -51,11 +51,11 @@ def wavlm(encoder_folder: Folders, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def emotion2vec(encoder_folder: Folders, tmp_path: Path, emotion2vec_conf: dict[str, Any]) -> Path:
+def emotion2vec(encoder_folder: Folders, tmp_path: Path) -> Path:
     """emotion2vec as its authors give it: fairseq's wrapping and FunASR's configuration."""
     source = tmp_path / "source"
     source.mkdir()
-    conf = copy.deepcopy(emotion2vec_conf)
+    conf = copy.deepcopy(tiny.EMOTION2VEC)
     conf["modalities"]["audio"]["decoder"] = {"decoder_dim": 8}
     text = yaml.safe_dump({"model": "Emotion2vec", "model_conf": conf})
     assert "norm_eps: 1.0e-05" in text

@@ -24,7 +24,7 @@ from emoser_lib.systems.hearing.encoders.whisper import WhisperFrames
 from emoser_lib.systems.prompts.text import AUDIO
 from emoser_lib.systems.reading import label_logits
 from emoser_lib.systems.reading.packing import PackedBatch, PlainBatch
-from tests.systems.audio_tasks import CONFIGS, PREFIX, WIDTH, WORDS, heard, task, tiny
+from tests import tiny
 
 
 def written_out(made: AudioTask, learnt: AudioExamples) -> Tensor:
@@ -37,7 +37,7 @@ def written_out(made: AudioTask, learnt: AudioExamples) -> Tensor:
         at = list(rest).index(AUDIO)
         before = embed(torch.tensor([*learnt.prefix, *rest[:at]], dtype=torch.long))
         scores = []
-        for word in WORDS:
+        for word in tiny.WORDS:
             after = embed(torch.tensor([*rest[at + 1 :], *word[:-1]]))
             whole = torch.cat([before, sound[0] * made.model.scale, after])[None]
             logits = made.model.llm(inputs_embeds=whole, use_cache=False).logits[0].log_softmax(dim=-1)
@@ -47,7 +47,7 @@ def written_out(made: AudioTask, learnt: AudioExamples) -> Tensor:
 
 
 @pytest.mark.parametrize("bridge", [Linear(), Linear(stack=4), Queries(3, 1, 2, 16, 16, 0.0)], ids=str)
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", tiny.LLMS)
 @pytest.mark.parametrize("kind", [PackedBatch, PlainBatch])
 @pytest.mark.filterwarnings("ignore:.*plain right-padded batches:UserWarning")
 def test_packed_with_a_cached_prefix_or_in_rows_is_as_written_out_clip_by_clip(
@@ -56,8 +56,8 @@ def test_packed_with_a_cached_prefix_or_in_rows_is_as_written_out_clip_by_clip(
     """In rows, where a model cannot take packed batches."""
     if kind is PlainBatch:
         monkeypatch.setattr(label_logits, "packing_refusal", lambda model: "it is told not to")
-    learnt = heard()
-    made = task(tiny(name), bridge, learnt)
+    learnt = tiny.examples()
+    made = tiny.task(tiny.llm(name), bridge, learnt)
     expected = written_out(made, learnt)
     torch.testing.assert_close(made.scores(), expected.detach(), atol=2e-5, rtol=1e-4)
     labels, weights = torch.tensor(learnt.labels), torch.tensor([1.0, 2.0, 5.0])
@@ -80,12 +80,12 @@ def test_packed_with_a_cached_prefix_or_in_rows_is_as_written_out_clip_by_clip(
 
 def test_audio_before_the_text_shares_no_prefix_and_scores_the_same() -> None:
     learnt = AudioExamples([], [[AUDIO, 20, 21], [AUDIO, 20, 30, 31]], ["0", "1"], [0, 1], [0, 2])
-    made = task(tiny("llama"), Linear(), learnt)
+    made = tiny.task(tiny.llm("llama"), Linear(), learnt)
     torch.testing.assert_close(made.scores(), written_out(made, learnt).detach(), atol=2e-5, rtol=1e-4)
 
 
 def test_a_clip_does_not_hear_another_one_of_its_batch() -> None:
-    made = task(tiny("gemma3"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma3"), Linear(), tiny.examples())
     before = made.scores()
     made.features.frames["2"] += 1.0  # type: ignore[union-attr]
     after = made.scores()
@@ -95,10 +95,10 @@ def test_a_clip_does_not_hear_another_one_of_its_batch() -> None:
 
 
 def test_windows_of_a_clip_are_averaged_as_probabilities() -> None:
-    learnt = heard()
-    windows = AudioExamples(PREFIX, learnt.rests, learnt.sounds, [0, 1, 0, 1])
-    made = task(tiny("gemma"), Linear(), learnt, windows)
-    each = task(tiny("gemma"), Linear(), learnt).scores().exp()
+    learnt = tiny.examples()
+    windows = AudioExamples(tiny.PREFIX, learnt.rests, learnt.sounds, [0, 1, 0, 1])
+    made = tiny.task(tiny.llm("gemma"), Linear(), learnt, windows)
+    each = tiny.task(tiny.llm("gemma"), Linear(), learnt).scores().exp()
     expected = torch.stack([(each[0] + each[2]) / 2, (each[1] + each[3]) / 2])
     torch.testing.assert_close(made.scores().exp(), expected, atol=1e-5, rtol=1e-5)
 
@@ -115,7 +115,7 @@ def test_the_loss_is_torchs_weighted_cross_entropy() -> None:
 
 
 def losses(loss: Loss, weights: Sequence[float]) -> float:
-    made = task(tiny("gemma"), Linear(), heard(), loss=loss, weights=weights)
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples(), loss=loss, weights=weights)
     batch = made.batch([0, 1, 2, 3])
     return float(made.loss(batch, made.items(batch)).detach())
 
@@ -129,7 +129,7 @@ def test_a_common_factor_of_the_weights_is_gone_where_the_batch_is_divided_by_th
 
 
 def test_batches_of_an_update_make_the_loss_of_all_their_clips() -> None:
-    made = task(tiny("gemma"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
     whole = made.batch([0, 1, 2, 3])
     parts = [made.batch([0, 1]), made.batch([2, 3])]
     items = sum(made.items(part) for part in parts)
@@ -140,8 +140,9 @@ def test_batches_of_an_update_make_the_loss_of_all_their_clips() -> None:
 
 def test_the_auxiliary_task_adds_its_loss_where_something_is_said() -> None:
     spoken = ([21, 22, 23], [], [24], [25, 26])
-    quiet = task(tiny("llama"), Linear(), heard())
-    speaking = task(tiny("llama"), Linear(), heard(spoken=spoken), speech=[2, AUDIO, 13], speech_weight=0.5)
+    quiet = tiny.task(tiny.llm("llama"), Linear(), tiny.examples())
+    learnt = tiny.examples(spoken=spoken)
+    speaking = tiny.task(tiny.llm("llama"), Linear(), learnt, speech=[2, AUDIO, 13], speech_weight=0.5)
     batch = speaking.batch([0, 1, 2, 3])
     assert batch.spoken is not None and batch.spoken.tolist() == [0, 2, 3]
     _, speech = speaking.model.losses(batch, speaking._states())
@@ -164,16 +165,16 @@ def test_the_auxiliary_task_adds_its_loss_where_something_is_said() -> None:
 def live(train: bool) -> tuple[AudioTask, WhisperFrames]:
     torch.manual_seed(0)
     config = WhisperConfig(
-        d_model=WIDTH, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16, num_mel_bins=8
+        d_model=tiny.WIDTH, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16, num_mel_bins=8
     )
     encoder = WhisperFrames(WhisperEncoder(config), WhisperFeatureExtractor(feature_size=8)).eval()
     encoder.name = "tiny"
     draw = np.random.default_rng(0)
     sounds = {str(i): draw.normal(0, 0.1, 1600 * (i + 1)).astype(np.float32) for i in range(4)}
     torch.manual_seed(1)
-    model = AudioLLM(tiny("gemma"), Linear(), WIDTH, encoder=encoder.requires_grad_(train))
-    learnt = heard()
-    made = AudioTask(model, WORDS, Loss(), [1.0, 1.0, 1.0], learnt, learnt, waveform=lambda key: sounds[key])
+    model = AudioLLM(tiny.llm("gemma"), Linear(), tiny.WIDTH, encoder=encoder.requires_grad_(train))
+    learnt = tiny.examples()
+    made = AudioTask(model, tiny.WORDS, Loss(), [1.0, 1.0, 1.0], learnt, learnt, waveform=lambda key: sounds[key])
     return made, encoder
 
 
@@ -194,7 +195,7 @@ def test_of_an_encoder_with_an_adapter_only_the_adapter_is_trained() -> None:
     before = made.scores()
     add_encoder_lora(encoder, Lora(2, 4, "all-linear", dropout=0.0))
     torch.testing.assert_close(made.scores(), before)
-    model = AudioLLM(made.model.llm, Linear(), WIDTH, encoder=encoder).train()  # type: ignore[arg-type]
+    model = AudioLLM(made.model.llm, Linear(), tiny.WIDTH, encoder=encoder).train()  # type: ignore[arg-type]
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     assert {name.split(".")[0] for name in trained} == {"encoder", "joined"}
     assert all("lora_" in name for name in trained if name.startswith("encoder"))
@@ -226,13 +227,13 @@ def _with(made: AudioTask, features: Any) -> AudioTask:
 
 def test_places_say_how_long_the_prompt_gets() -> None:
     for bridge in (Linear(), Linear(stack=4), Linear(pool=3), Queries(7)):
-        made = task(tiny("llama"), bridge, heard()) if not isinstance(bridge, Queries) else None
+        made = tiny.task(tiny.llm("llama"), bridge, tiny.examples()) if not isinstance(bridge, Queries) else None
         if made is not None:
             ids = made.batch([0, 1, 2, 3]).prompt.input_ids
             assert int((ids == AUDIO).sum()) == sum(places(bridge, length) for length in (9, 3, 14, 1))
 
 
 def test_a_prompt_without_a_place_for_the_audio_is_refused() -> None:
-    silent = AudioExamples(PREFIX, [[11, 12]], ["0"], [0], [0])
+    silent = AudioExamples(tiny.PREFIX, [[11, 12]], ["0"], [0], [0])
     with pytest.raises(UsageError, match="not exactly one place for the audio"):
-        task(tiny("gemma"), Linear(), silent)
+        tiny.task(tiny.llm("gemma"), Linear(), silent)

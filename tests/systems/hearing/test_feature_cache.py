@@ -19,7 +19,7 @@ from emoser_lib.systems.hearing.cache_contents import cached_encoders, prune
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
 from emoser_lib.systems.hearing.encoders.loading import load_encoder
 from emoser_lib.systems.hearing.feature_cache import LOOK_AHEAD, FeatureCache, Features
-from tests.systems.sounds import entries, never, sounds
+from tests import tiny
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def changed(path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("layer", [-1, 1, "all"])
 def test_frames_are_those_of_the_encoder(encoder: Encoder, tmp_path: Path, layer: int) -> None:
-    clips = sounds(5)
+    clips = tiny.sounds(5)
     features = FeatureCache(encoder, layer, tmp_path).add(clips)
     assert (features.layers, features.width) == (3 if layer == "all" else 1, 32)
     for clip, waveform in clips:
@@ -46,7 +46,7 @@ def test_frames_are_those_of_the_encoder(encoder: Encoder, tmp_path: Path, layer
 
 
 def test_a_batch_is_padded_and_fewer_clips_are_a_choice(encoder: Encoder, tmp_path: Path) -> None:
-    features = FeatureCache(encoder, -1, tmp_path, batch_size=3).add(sounds(5))
+    features = FeatureCache(encoder, -1, tmp_path, batch_size=3).add(tiny.sounds(5))
     batch = features.batch(["clip-4", "clip-0"])
     assert batch.lengths.tolist() == [features.lengths["clip-4"], features.lengths["clip-0"]]
     for row, clip in enumerate(("clip-4", "clip-0")):
@@ -62,7 +62,7 @@ def test_a_batch_is_padded_and_fewer_clips_are_a_choice(encoder: Encoder, tmp_pa
 
 
 def test_a_batch_changes_nothing(encoder: Encoder, tmp_path: Path) -> None:
-    clips = sounds(9)
+    clips = tiny.sounds(9)
     one = FeatureCache(encoder, -1, tmp_path / "one").add(clips)
     four = FeatureCache(encoder, -1, tmp_path / "four", batch_size=4).add(clips)
     for clip, _ in clips:
@@ -70,10 +70,10 @@ def test_a_batch_changes_nothing(encoder: Encoder, tmp_path: Path) -> None:
 
 
 def test_a_clip_is_encoded_once_ever(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clips = sounds(4)
+    clips = tiny.sounds(4)
     first = FeatureCache(encoder, -1, tmp_path).add([*clips, ("the same sound", clips[0][1])])
-    assert len(entries(tmp_path)) == 4
-    monkeypatch.setattr(encoder, "encode", never)
+    assert len(tiny.entries(tmp_path)) == 4
+    monkeypatch.setattr(encoder, "encode", tiny.never)
     again = FeatureCache(encoder, encoder.layers - 1, tmp_path).add(clips)  # -1 by its number
     assert all(torch.equal(first[clip], again[clip]) for clip, _ in clips)
     assert torch.equal(first["the same sound"], first["clip-0"])
@@ -85,7 +85,7 @@ def test_what_frames_depend_on_is_their_key(
     folder = str(encoder_folder("whisper"))
     others: list[tuple[Encoder, int]] = [
         (load_encoder(folder, device="cpu", context="window"), -1),
-        (load_encoder(folder, device="cpu", dtype="float16"), -1),
+        (load_encoder(folder, device="cpu", dtype="bfloat16"), -1),
         (load_encoder(str(encoder_folder("wavlm")), device="cpu"), -1),
         (encoder, 0),
     ]
@@ -103,7 +103,7 @@ def test_what_frames_depend_on_is_their_key(
 
 
 def test_the_digest_names_the_frames_in_their_order(encoder: Encoder, tmp_path: Path) -> None:
-    clips = sounds(3)
+    clips = tiny.sounds(3)
     features = FeatureCache(encoder, -1, tmp_path).add(clips)
     assert features.digest == FeatureCache(encoder, -1, tmp_path).add(iter(clips)).digest
     renamed = [(clip + ".wav", waveform) for clip, waveform in clips]
@@ -117,10 +117,10 @@ def test_frames_stay_on_disk(encoder: Encoder, tmp_path: Path) -> None:
     maps = Path("/proc/self/maps")
     if not maps.is_file():
         pytest.skip("this system does not list what a process has mapped")
-    features = FeatureCache(encoder, -1, tmp_path).add(sounds(2))
+    features = FeatureCache(encoder, -1, tmp_path).add(tiny.sounds(2))
     assert str(tmp_path) not in maps.read_text()
     frames = features["clip-0"]
-    assert maps.read_text().count(str(entries(tmp_path)[0].parent.parent)) >= 1
+    assert maps.read_text().count(str(tiny.entries(tmp_path)[0].parent.parent)) >= 1
     del frames
     assert str(tmp_path) not in maps.read_text()
 
@@ -132,7 +132,7 @@ def test_few_clips_are_held_however_many_there_are(encoder: Encoder, tmp_path: P
 
     def streamed(n: int) -> Iterator[tuple[str, np.ndarray]]:
         nonlocal most
-        for clip, waveform in sounds(n, samples=400):
+        for clip, waveform in tiny.sounds(n, samples=400):
             own = waveform.copy()
             alive.add(id(own))
             weakref.finalize(own, alive.discard, id(own))
@@ -148,7 +148,7 @@ def test_few_clips_are_held_however_many_there_are(encoder: Encoder, tmp_path: P
 def test_wrong_clips_are_named(encoder: Encoder, tmp_path: Path) -> None:
     cache = FeatureCache(encoder, -1, tmp_path)
     with pytest.raises(DataError, match=r"^clip b has 31\.0 s of sound"):
-        cache.add([*sounds(1), ("b", np.zeros(31 * 16_000, np.float32))])
+        cache.add([*tiny.sounds(1), ("b", np.zeros(31 * 16_000, np.float32))])
     with pytest.raises(DataError, match=r"^clip c has 0\.000 s of sound"):
         cache.add([("c", np.zeros(0, np.float32))])
     with pytest.raises(UsageError, match="clip a is there twice"):
@@ -187,14 +187,14 @@ def flipped(path: Path) -> None:
 
 
 def of_another(path: Path) -> None:
-    changed(path, next(p for p in entries(path.parent.parent.parent) if p != path).read_bytes())
+    changed(path, next(p for p in tiny.entries(path.parent.parent.parent) if p != path).read_bytes())
 
 
 @pytest.mark.parametrize("damage", [truncated, empty, flipped, of_another])
 def test_a_damaged_entry_is_made_again_with_one_warning(
     encoder: Encoder, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    clips = sounds(3)
+    clips = tiny.sounds(3)
     cache = FeatureCache(encoder, -1, tmp_path)
     features = cache.add(clips)
     before = {clip: features[clip].clone() for clip, _ in clips}
@@ -216,9 +216,9 @@ def test_no_damage_changes_a_frame(
     encoder: Encoder, tmp_path_factory: pytest.TempPathFactory, where: float, bit: int, cut: bool
 ) -> None:
     home = tmp_path_factory.mktemp("cache")
-    clips = sounds(1)
+    clips = tiny.sounds(1)
     before = FeatureCache(encoder, -1, home).add(clips)["clip-0"].clone()
-    [path] = entries(home)
+    [path] = tiny.entries(home)
     content = bytearray(path.read_bytes())
     at = int(where * len(content))
     if not cut:
@@ -229,14 +229,14 @@ def test_no_damage_changes_a_frame(
 
 def test_size_and_prune(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cached_encoders(tmp_path / "none") == []
-    FeatureCache(encoder, -1, tmp_path).add(sounds(3))
+    FeatureCache(encoder, -1, tmp_path).add(tiny.sounds(3))
     old = FeatureCache(encoder, 0, tmp_path)
-    old.add(sounds(2))
+    old.add(tiny.sounds(2))
     os.utime(tmp_path / old.key / "encoder.json", (0, time.time() - 10 * 86_400))
     larger, smaller = cached_encoders(tmp_path)
     assert (larger.layer, larger.entries, smaller.layer, smaller.entries) == (2, 3, 0, 2)
     assert larger.name == smaller.name == encoder.name
-    assert larger.bytes == sum(path.stat().st_size for path in entries(tmp_path) if larger.key in str(path))
+    assert larger.bytes == sum(path.stat().st_size for path in tiny.entries(tmp_path) if larger.key in str(path))
     words = json.loads((tmp_path / old.key / "encoder.json").read_text())
     assert words["encoder"] == encoder.title
     assert (words["weights"], words["how"]["context"]) == (encoder.sha256, "clip")
@@ -246,7 +246,7 @@ def test_size_and_prune(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.Mo
     assert cached_encoders(tmp_path) == [larger]
     with pytest.raises(UsageError, match=r"nothing is cached of encoder 'whispr'"):
         prune(tmp_path, encoder="whispr")
-    FeatureCache(encoder, 1, tmp_path).add(sounds(1))
+    FeatureCache(encoder, 1, tmp_path).add(tiny.sounds(1))
     assert prune(tmp_path, encoder=larger.key) == larger.bytes
     assert [cached.layer for cached in cached_encoders(tmp_path)] == [1]
     prune(tmp_path, encoder=encoder.name)
@@ -255,15 +255,15 @@ def test_size_and_prune(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_use_keeps_an_encoder_from_being_old(encoder: Encoder, tmp_path: Path) -> None:
     cache = FeatureCache(encoder, -1, tmp_path)
-    cache.add(sounds(2))
+    cache.add(tiny.sounds(2))
     os.utime(tmp_path / cache.key / "encoder.json", (0, 0))
-    cache.add(sounds(1))
+    cache.add(tiny.sounds(1))
     assert prune(tmp_path, older_than_days=1) == 0
 
 
 def test_frames_that_were_pruned_meanwhile_are_one_sentence(encoder: Encoder, tmp_path: Path) -> None:
-    features = FeatureCache(encoder, -1, tmp_path).add(sounds(2))
+    features = FeatureCache(encoder, -1, tmp_path).add(tiny.sounds(2))
     prune(tmp_path)
     with pytest.raises(DataError, match=r"frames of clip clip-0 were changed while they were in use .*start again"):
         features["clip-0"]
-    assert len(FeatureCache(encoder, -1, tmp_path).add(sounds(2)).lengths) == 2
+    assert len(FeatureCache(encoder, -1, tmp_path).add(tiny.sounds(2)).lengths) == 2

@@ -14,7 +14,7 @@ import torch
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
 from emoser_lib.systems.hearing.encoders.loading import load_encoder
 from emoser_lib.systems.hearing.feature_cache import FeatureCache, Features
-from tests.systems.sounds import Clips, entries, never, sounds
+from tests import tiny
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def encoder(encoder_folder: Callable[[str], Path]) -> Encoder:
     return load_encoder(str(encoder_folder("whisper")), device="cpu")
 
 
-def repaired(cache: FeatureCache, clips: Clips) -> tuple[Features, list[str]]:
+def repaired(cache: FeatureCache, clips: tiny.Clips) -> tuple[Features, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         features = cache.add(clips)
@@ -41,7 +41,7 @@ encoder = load_encoder(folder, device="cpu")
 rng = np.random.default_rng(0)
 clips = [(f"clip-{i}", rng.standard_normal(3_000 + 400 * i).astype(np.float32)) for i in range(12)]
 """
-"""The clips of `sounds(12)` in a process of its own."""
+"""The clips of `tiny.sounds(12)` in a process of its own."""
 
 COUNTED = """
 encode = encoder.encode
@@ -96,10 +96,10 @@ def test_of_two_processes_only_one_encodes_a_clip(
     for one in both:
         assert one.communicate()[1] == ""
         assert one.returncode == 0
-    clips = sounds(12)
+    clips = tiny.sounds(12)
     encoded = sorted(int(line) for line in (tmp_path / "log.txt").read_text().split())
     assert encoded == sorted(len(waveform) for _, waveform in clips)
-    monkeypatch.setattr(encoder, "encode", never)
+    monkeypatch.setattr(encoder, "encode", tiny.never)
     features, said = repaired(FeatureCache(encoder, -1, tmp_path), clips)
     assert (len(features.lengths), said) == (12, [])
 
@@ -111,11 +111,11 @@ def test_a_kill_in_mid_write_leaves_nothing_half(
     assert process.stdout and process.stdout.readline() == "writing\n"
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert len(entries(tmp_path)) == 3
+    assert len(tiny.entries(tmp_path)) == 3
     assert len(list(tmp_path.glob("*/*/.*.partial"))) == 1
-    features, said = repaired(FeatureCache(encoder, -1, tmp_path), sounds(12))
+    features, said = repaired(FeatureCache(encoder, -1, tmp_path), tiny.sounds(12))
     assert said == []
-    for clip, waveform in sounds(12):
+    for clip, waveform in tiny.sounds(12):
         assert torch.equal(features[clip], encoder.encode([waveform])[0])
     assert list(tmp_path.glob("**/.*.partial")) == []
 
@@ -135,12 +135,12 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
 ) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2_600, 2_600))\n"
     full_disk(encoder, tmp_path, child(FULL, encoder_folder("whisper"), tmp_path, before=limit))
-    kept = entries(tmp_path)
+    kept = tiny.entries(tmp_path)
     assert 0 < len(kept) < 12
     with monkeypatch.context() as patch:
-        patch.setattr(encoder, "encode", never)
-        FeatureCache(encoder, -1, tmp_path).add(sounds(len(kept)))
-    assert repaired(FeatureCache(encoder, -1, tmp_path), sounds(12))[1] == []
+        patch.setattr(encoder, "encode", tiny.never)
+        FeatureCache(encoder, -1, tmp_path).add(tiny.sounds(len(kept)))
+    assert repaired(FeatureCache(encoder, -1, tmp_path), tiny.sounds(12))[1] == []
 
 
 def test_a_file_system_without_room(encoder: Encoder, encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.prompts.words import NOUNS
 from emoser_lib.systems.qwen_audio import QwenAudio, convert_qwen_audio, load
-from tests.systems.qwen_v1 import fixtures, tiny_qwen, write_v1
+from tests import tiny
 
 DRAW = np.random.default_rng(0)
 
@@ -26,20 +26,20 @@ def noise(samples: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
-    return tiny_qwen(tmp_path_factory.mktemp("qwen"))
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
+    return tiny.qwen(tmp_path_factory.mktemp("qwen"))
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
     folder = tmp_path_factory.mktemp("original") / "dest"
-    convert_qwen_audio(fixtures() / "weights", folder)
+    convert_qwen_audio(tiny.qwen_fixtures() / "weights", folder)
     return load(folder, dtype=torch.float32, device="cpu")
 
 
 def cases() -> list[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
     """Waveform, ids, logits at the last six positions."""
-    held = np.load(fixtures() / "weights/cases.npz")
+    held = np.load(tiny.qwen_fixtures() / "weights/cases.npz")
     return [
         (
             held[f"pcm16_{case}"].astype(np.float32) / 32768,
@@ -83,93 +83,93 @@ def test_several_recordings_in_a_row_and_none(original: QwenAudio) -> None:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(samples=st.lists(st.integers(480, 40_000), min_size=1, max_size=4))
-def test_a_clip_is_heard_as_if_alone(samples: list[int], tiny: QwenAudio) -> None:
+def test_a_clip_is_heard_as_if_alone(samples: list[int], qwen: QwenAudio) -> None:
     waveforms = [noise(length) for length in samples]
-    together = heard(tiny, waveforms)
+    together = heard(qwen, waveforms)
     for waveform, vectors in zip(waveforms, together, strict=True):
-        assert len(vectors) == tiny.encoder.frames_of(len(waveform))
-        torch.testing.assert_close(heard(tiny, [waveform])[0], vectors, atol=1e-5, rtol=1e-4)
+        assert len(vectors) == qwen.encoder.frames_of(len(waveform))
+        torch.testing.assert_close(heard(qwen, [waveform])[0], vectors, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("samples", "places"), [(480, 1), (1_119, 1), (1_120, 2), (48_000, 75), (600_000, 750)])
-def test_a_vector_each_forty_milliseconds(samples: int, places: int, tiny: QwenAudio) -> None:
-    assert tiny.encoder.frames_of(samples) == places
+def test_a_vector_each_forty_milliseconds(samples: int, places: int, qwen: QwenAudio) -> None:
+    assert qwen.encoder.frames_of(samples) == places
 
 
-def test_beyond_thirty_seconds_nothing_is_heard(tiny: QwenAudio) -> None:
+def test_beyond_thirty_seconds_nothing_is_heard(qwen: QwenAudio) -> None:
     long = noise(500_000)
-    assert torch.equal(heard(tiny, [long])[0], heard(tiny, [long[:480_000]])[0])
+    assert torch.equal(heard(qwen, [long])[0], heard(qwen, [long[:480_000]])[0])
 
 
-def test_a_clip_without_a_vector_is_refused(tiny: QwenAudio) -> None:
+def test_a_clip_without_a_vector_is_refused(qwen: QwenAudio) -> None:
     with pytest.raises(DataError, match=r"has 0\.030 s of sound, .* needs 0\.030 s"):
-        heard(tiny, [noise(479)])
+        heard(qwen, [noise(479)])
 
 
-def test_recordings_and_places_must_match(tiny: QwenAudio) -> None:
+def test_recordings_and_places_must_match(qwen: QwenAudio) -> None:
     waveform = noise(8_000)
-    ids = tiny.encode_prompt("¿Qué emoción?", [waveform])
+    ids = qwen.encode_prompt("¿Qué emoción?", [waveform])
     for wrong in ([], [waveform, waveform], [noise(16_000)]):
         with pytest.raises(ValueError, match="runs of placeholders"):
-            tiny.logits(wrong, ids)
+            qwen.logits(wrong, ids)
     with pytest.raises(ValueError, match="the model reads 2048"):
-        tiny.logits([], torch.zeros(1, 2049, dtype=torch.long))
+        qwen.logits([], torch.zeros(1, 2049, dtype=torch.long))
 
 
-def test_placeholders_in_the_padding_are_no_recordings(tiny: QwenAudio) -> None:
+def test_placeholders_in_the_padding_are_no_recordings(qwen: QwenAudio) -> None:
     waveform = noise(8_000)
-    ids = tiny.encode_prompt("a", [waveform])
-    padding = torch.tensor([[7, tiny.placeholder, 8, tiny.placeholder]])
-    logits = tiny.logits([waveform], torch.cat([ids, padding], dim=1))
-    torch.testing.assert_close(logits[:, : ids.shape[1]], tiny.logits([waveform], ids), atol=1e-5, rtol=0)
+    ids = qwen.encode_prompt("a", [waveform])
+    padding = torch.tensor([[7, qwen.placeholder, 8, qwen.placeholder]])
+    logits = qwen.logits([waveform], torch.cat([ids, padding], dim=1))
+    torch.testing.assert_close(logits[:, : ids.shape[1]], qwen.logits([waveform], ids), atol=1e-5, rtol=0)
 
 
-def test_an_answer_is_the_likeliest_each_time(tiny: QwenAudio) -> None:
+def test_an_answer_is_the_likeliest_each_time(qwen: QwenAudio) -> None:
     """Against token after token by `logits`, without a cache."""
     waveform = noise(8_000)
-    ids = tiny.encode_prompt("¿Qué emoción?", [waveform])
-    assert tiny.tokenizer is not None
-    ends, written = {tiny.tokenizer.eos_token_id, tiny.tokenizer.pad_token_id}, []
+    ids = qwen.encode_prompt("¿Qué emoción?", [waveform])
+    assert qwen.tokenizer is not None
+    ends, written = {qwen.tokenizer.eos_token_id, qwen.tokenizer.pad_token_id}, []
     for _ in range(6):
-        following = int(tiny.logits([waveform], ids)[0, -1].argmax())
+        following = int(qwen.logits([waveform], ids)[0, -1].argmax())
         if following in ends:
             break
         written.append(following)
         ids = torch.cat([ids, torch.tensor([[following]])], dim=1)
-    said = tiny.tokenizer.decode(written, skip_special_tokens=True).strip()
-    assert tiny.answer("¿Qué emoción?", waveform, max_new_tokens=6) == said
-    assert isinstance(tiny.answer("¿Qué emoción?", max_new_tokens=2), str)
+    said = qwen.tokenizer.decode(written, skip_special_tokens=True).strip()
+    assert qwen.answer("¿Qué emoción?", waveform, max_new_tokens=6) == said
+    assert isinstance(qwen.answer("¿Qué emoción?", max_new_tokens=2), str)
 
 
 @pytest.mark.parametrize("waveform", [None, noise(8_000)])
-def test_label_scores_are_those_of_the_words_written_out(tiny: QwenAudio, waveform: np.ndarray | None) -> None:
-    assert tiny.tokenizer is not None
-    scores = tiny.label_scores("¿Qué emoción?", waveform)
+def test_label_scores_are_those_of_the_words_written_out(qwen: QwenAudio, waveform: np.ndarray | None) -> None:
+    assert qwen.tokenizer is not None
+    scores = qwen.label_scores("¿Qué emoción?", waveform)
     assert list(scores) == list(NOUNS)
     waveforms = [] if waveform is None else [waveform]
-    asked = tiny.encode_prompt("¿Qué emoción?", waveforms)[0].tolist()
+    asked = qwen.encode_prompt("¿Qué emoción?", waveforms)[0].tolist()
     for label, word in NOUNS.items():
-        answer = [*tiny.tokenizer(word)["input_ids"], tiny.tokenizer.eos_token_id]
-        logits = tiny.logits(waveforms, torch.tensor([[*asked, *answer]]))[0].log_softmax(dim=-1)
+        answer = [*qwen.tokenizer(word)["input_ids"], qwen.tokenizer.eos_token_id]
+        logits = qwen.logits(waveforms, torch.tensor([[*asked, *answer]]))[0].log_softmax(dim=-1)
         expected = sum(float(logits[len(asked) - 1 + at, piece]) for at, piece in enumerate(answer))
         assert scores[label] == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("samples", [481, 1599, 16_000, 64_037, 479_500, 479_999, 480_000, 500_000])
-def test_the_silence_up_to_thirty_seconds_is_left_out_and_changes_nothing(tiny: QwenAudio, samples: int) -> None:
+def test_the_silence_up_to_thirty_seconds_is_left_out_and_changes_nothing(qwen: QwenAudio, samples: int) -> None:
     """v1 pads each clip to thirty seconds before its spectrum is taken."""
     waveform = noise(samples)
     waveform[-1] = 1.0  # the loudest at the very end, where silence begins
-    whole = tiny.encoder.extractor(waveform, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
+    whole = qwen.encoder.extractor(waveform, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
     kept = -(-min(samples, 480_000) // 160 // 2) * 2
-    torch.testing.assert_close(tiny.encoder._mel(waveform)[:, :kept], whole[:, :kept], atol=1e-6, rtol=0)
+    torch.testing.assert_close(qwen.encoder._mel(waveform)[:, :kept], whole[:, :kept], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
     "lost", ["tokenizer.json", "preprocessor_config.json", "conversion.json", "half the weights", "a shard"]
 )
 def test_a_folder_that_lost_something_is_not_loaded(lost: str, tmp_path: Path) -> None:
-    tiny_qwen(tmp_path)
+    tiny.qwen(tmp_path)
     [shard] = (tmp_path / "dest").glob("model-*.safetensors")
     if lost == "half the weights":
         os.truncate(shard, 9_000)
@@ -183,7 +183,7 @@ def test_a_folder_that_lost_something_is_not_loaded(lost: str, tmp_path: Path) -
 def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
         load(tmp_path / "nowhere")
-    source = write_v1(tmp_path / "source")
+    source = tiny.write_v1(tmp_path / "source")
     with pytest.raises(DataError, match="convert it with"):
         load(source)
     convert_qwen_audio(source, tmp_path / "dest")

@@ -169,6 +169,10 @@ def test_a_wrong_name_is_one_sentence(home: Path, name: str, sentence: str) -> N
 def test_wrong_dtype_and_device(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no dtype 'float23' \(did you mean 'float32'\?\)"):
         load_llm(NAME, dtype="float23")
+    with pytest.raises(UsageError, match=r"dtype is 'float16', .* use bfloat16"):
+        load_llm(NAME, dtype="float16")
+    with pytest.raises(UsageError, match="there is no device 'gpu'"):
+        load_llm("google/gemma-2b", device="gpu")  # before anything is downloaded
     with pytest.raises(UsageError, match="there is no device 'gpu'"):
         load_llm(NAME, device="gpu")
 

@@ -10,7 +10,7 @@ from emoser_lib.experiments.training import qwen_audio as qwen_zero_shot
 from emoser_lib.experiments.training.qwen_audio import qwen_answers, qwen_label_scores
 from emoser_lib.systems.qwen_audio import QwenAudio
 from emoser_lib.systems.reading.zero_shot import Decoding
-from tests.systems.qwen_v1 import tiny_qwen
+from tests import tiny
 
 SHORT = Decoding(max_new_tokens=3)
 
@@ -22,7 +22,7 @@ def demo() -> Corpus:
 
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
-    return tiny_qwen(tmp_path_factory.mktemp("qwen"))
+    return tiny.qwen(tmp_path_factory.mktemp("qwen"))
 
 
 @pytest.fixture(scope="module")

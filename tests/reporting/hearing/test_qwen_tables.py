@@ -11,7 +11,7 @@ from emoser_lib.reporting import figures
 from emoser_lib.reporting.hearing import qwen_tables
 from emoser_lib.systems.declared import AudioSystem, Lora, Loss, Own
 from emoser_lib.systems.qwen_audio import QwenAudio
-from tests.systems.qwen_v1 import tiny_qwen
+from tests import tiny
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def qwen(folder: Path) -> QwenAudio:
-    return tiny_qwen(folder)
+    return tiny.qwen(folder)
 
 
 def system(rank: int, alpha: int) -> AudioSystem:

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, GenerationConfig, Qwen2AudioForCondition
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.qwen_audio import convert_qwen_audio
 from emoser_lib.systems.qwen_audio.layout import ConfigurationV1, native_names, shapes
-from tests.systems.qwen_v1 import configuration, fixtures, write_v1
+from tests import tiny
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -30,7 +30,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_number_goes_where_it_belongs(shards: int, tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source", shards, dtype=torch.bfloat16)
+    source = tiny.write_v1(tmp_path / "source", shards, dtype=torch.bfloat16)
     done = convert_qwen_audio(source, tmp_path / "dest")
     model, loading = Qwen2AudioForConditionalGeneration.from_pretrained(
         tmp_path / "dest", dtype=torch.bfloat16, output_loading_info=True
@@ -42,7 +42,7 @@ def test_every_number_goes_where_it_belongs(shards: int, tmp_path: Path) -> None
     for part, expected in (("q", q), ("k", k), ("v", v)):
         assert torch.equal(new[f"{attention}.{part}_proj.weight"], expected)
     assert torch.equal(new["model.language_model.layers.0.mlp.gate_proj.weight"], v1["transformer.h.0.mlp.w2.weight"])
-    start = configuration()["audio"]["audio_start_id"]
+    start = tiny.v1_configuration()["audio"]["audio_start_id"]
     embeddings, before = new["model.language_model.embed_tokens.weight"], v1["transformer.wte.weight"]
     assert torch.equal(embeddings[start : start + 2], v1["transformer.audio.audio_bos_eos_token.weight"])
     others = [row for row in range(len(before)) if row not in (start, start + 1)]
@@ -53,12 +53,13 @@ def test_every_number_goes_where_it_belongs(shards: int, tmp_path: Path) -> None
 
 
 def test_no_name_is_given_twice() -> None:
-    names = [new for old in shapes(ConfigurationV1.model_validate(configuration())) for new in native_names(old)]
+    given = shapes(ConfigurationV1.model_validate(tiny.v1_configuration()))
+    names = [new for old in given for new in native_names(old)]
     assert len(names) == len(set(names))
 
 
 def test_what_comes_with_the_weights(tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source", tokenizer=True)
+    source = tiny.write_v1(tmp_path / "source", tokenizer=True)
     assert convert_qwen_audio(source, tmp_path / "dest").tokenizer
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "dest")
     assert tokenizer.chat_template
@@ -71,7 +72,7 @@ def test_what_comes_with_the_weights(tmp_path: Path) -> None:
 
 @pytest.mark.needs_fixtures
 def test_the_originals_tiny_checkpoint(tmp_path: Path) -> None:
-    done = convert_qwen_audio(fixtures() / "weights", tmp_path / "dest")
+    done = convert_qwen_audio(tiny.qwen_fixtures() / "weights", tmp_path / "dest")
     assert not done.tokenizer
     assert done.parameters_in - done.parameters_out == 2 * 64
 
@@ -105,7 +106,7 @@ def convert_until_killed(source: Path, dest: Path, move: int, when: str) -> None
 @pytest.mark.parametrize(("move", "when"), [(1, "after"), (2, "before"), (3, "after"), (5, "after"), (7, "before")])
 def test_a_killed_conversion_goes_on(move: int, when: str, tmp_path: Path) -> None:
     """Moves: the journal, three shards, index, config.json, the folder itself."""
-    source = write_v1(tmp_path / "source", 3, tokenizer=True)
+    source = tiny.write_v1(tmp_path / "source", 3, tokenizer=True)
     convert_qwen_audio(source, tmp_path / "whole")
     convert_until_killed(source, tmp_path / "dest", move, when)
     assert not (tmp_path / "dest").exists()
@@ -120,7 +121,7 @@ def test_a_killed_conversion_goes_on(move: int, when: str, tmp_path: Path) -> No
 
 
 def test_a_kill_after_the_last_move_leaves_the_whole(tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source", 1)
+    source = tiny.write_v1(tmp_path / "source", 1)
     convert_until_killed(source, tmp_path / "dest", 5, "after")
     Qwen2AudioForConditionalGeneration.from_pretrained(tmp_path / "dest")
     with pytest.raises(UsageError, match="converted already"):
@@ -129,7 +130,7 @@ def test_a_kill_after_the_last_move_leaves_the_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["another source", "a shard that was cut", "half a write"])
 def test_what_a_stopped_one_left_is_not_trusted(what: str, tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source", 2)
+    source = tiny.write_v1(tmp_path / "source", 2)
     convert_qwen_audio(source, tmp_path / "whole")
     partial = tmp_path / "dest.partial"
     shutil.copytree(tmp_path / "whole", partial)
@@ -153,7 +154,7 @@ def test_what_a_stopped_one_left_is_not_trusted(what: str, tmp_path: Path) -> No
 
 def config(**changes: object) -> Callable[[Path], None]:
     def write(source: Path) -> None:
-        (source / "config.json").write_text(json.dumps(configuration() | changes))
+        (source / "config.json").write_text(json.dumps(tiny.v1_configuration() | changes))
 
     return write
 
@@ -204,7 +205,7 @@ def nan(held: dict[str, torch.Tensor]) -> None:
 def test_a_source_that_is_not_right_is_refused_in_one_sentence(
     damage: Callable[[Path], object], says: str, tmp_path: Path
 ) -> None:
-    source = write_v1(tmp_path / "source")
+    source = tiny.write_v1(tmp_path / "source")
     damage(source)
     with pytest.raises(DataError, match=says) as caught:
         convert_qwen_audio(source, tmp_path / "dest")
@@ -213,7 +214,7 @@ def test_a_source_that_is_not_right_is_refused_in_one_sentence(
 
 
 def test_a_tokenizer_of_another_checkpoint(tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source", tokenizer=True)
+    source = tiny.write_v1(tmp_path / "source", tokenizer=True)
     held = json.loads((source / "config.json").read_text())
     held["audio_pad_id"] += 1
     (source / "config.json").write_text(json.dumps(held))
@@ -222,7 +223,7 @@ def test_a_tokenizer_of_another_checkpoint(tmp_path: Path) -> None:
 
 
 def test_nothing_in_the_source_is_executed(tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source", tokenizer=True)
+    source = tiny.write_v1(tmp_path / "source", tokenizer=True)
     trap = f"open({str(tmp_path / 'sprung')!r}, 'w')\n"
     for name in ("modeling_qwen.py", "tokenization_qwen.py", "__init__.py"):
         (source / name).write_text(trap)
@@ -239,7 +240,7 @@ def test_at_most_one_shard_is_in_memory(tmp_path: Path) -> None:
     """Two shards of 58 MB and a small one."""
     source = tmp_path / "source"
     source.mkdir()
-    big = configuration() | {"vocab_size": 600_000}
+    big = tiny.v1_configuration() | {"vocab_size": 600_000}
     (source / "config.json").write_text(json.dumps(big))
     wanted = shapes(ConfigurationV1.model_validate(big))
     held = {name: torch.zeros(shape) for name, shape in wanted.items()}
@@ -260,7 +261,7 @@ def test_at_most_one_shard_is_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_and_gone_on_from(tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source", 3)
+    source = tiny.write_v1(tmp_path / "source", 3)
     code = (
         "import resource, sys\n"
         "from emoser_lib.errors import DataError\n"
@@ -278,7 +279,7 @@ def test_a_full_disk_is_said_and_gone_on_from(tmp_path: Path) -> None:
 
 
 def test_the_destination_is_new(tmp_path: Path) -> None:
-    source = write_v1(tmp_path / "source")
+    source = tiny.write_v1(tmp_path / "source")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
     with pytest.raises(UsageError, match="is there already"):

@@ -51,6 +51,8 @@ def test_a_corpus_without_a_test_split_says_what_to_do() -> None:
         ),
         ("words", "verbs", "there is no word set 'verbs'"),
         ("max_new_tokens", 0, "'max_new_tokens' is 0"),
+        ("dtype", "float16", "'dtype' is 'float16': input should be 'float32' or 'bfloat16'"),
+        ("device", "gpu", "'device' is 'gpu': a device is auto, cpu, cuda, a GPU such as cuda:1, or mps"),
         ("batch_size", 0, "'batch_size' is 0"),
     ],
 )

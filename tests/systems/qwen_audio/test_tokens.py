@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from emoser_lib.errors import DataError
 from emoser_lib.systems.qwen_audio.chat import CHAT_TEMPLATE, prompt_ids
 from emoser_lib.systems.qwen_audio.tokens import PATTERN, special_tokens, tokenizer_from, user_tokens
-from tests.systems.qwen_v1 import fixtures, write_vocabulary
+from tests import tiny
 
 CONTROL = st.sampled_from(["<|im_start|>", "<|im_end|>", "<|endoftext|>", "[[[AUDIO:modality]]]", "<|0.00|>", "<|es|>"])
 TEXT = (
@@ -26,16 +26,16 @@ TEXT = (
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
     path = tmp_path_factory.mktemp("vocabulary") / "qwen.tiktoken"
-    write_vocabulary(path)
+    tiny.write_vocabulary(path)
     return tokenizer_from(path)
 
 
 @pytest.mark.needs_fixtures
 def test_the_ids_are_the_originals(tmp_path: Path) -> None:
-    told = json.loads((fixtures() / "tokenizer/tokenizer_examples.json").read_text(encoding="utf-8"))
+    told = json.loads((tiny.qwen_fixtures() / "tokenizer/tokenizer_examples.json").read_text(encoding="utf-8"))
     assert special_tokens() == told["special_tokens_in_order"]
     assert told["pattern"] == PATTERN
-    made = tokenizer_from(fixtures() / "tokenizer/qwen.tiktoken")
+    made = tokenizer_from(tiny.qwen_fixtures() / "tokenizer/qwen.tiktoken")
     assert made.convert_tokens_to_ids(special_tokens()[0]) == told["first_special_id"]
     made.save_pretrained(tmp_path)
     read = AutoTokenizer.from_pretrained(tmp_path)
@@ -47,7 +47,7 @@ def test_the_ids_are_the_originals(tmp_path: Path) -> None:
 
 
 def test_control_tokens_follow_the_ranks(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    ranks = write_vocabulary(tmp_path / "qwen.tiktoken")
+    ranks = tiny.write_vocabulary(tmp_path / "qwen.tiktoken")
     assert tokenizer("<|endoftext|></audio>")["input_ids"] == [ranks, ranks + 3521]
     assert len(tokenizer) == ranks + 3522
 
@@ -107,7 +107,7 @@ def test_the_prompt_is_the_chat(tokenizer: PreTrainedTokenizerFast) -> None:
 )
 def test_a_damaged_vocabulary_is_refused(damage: object, says: str, tmp_path: Path) -> None:
     path = tmp_path / "qwen.tiktoken"
-    write_vocabulary(path)
+    tiny.write_vocabulary(path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join(damage(lines)))  # type: ignore[operator]
     with pytest.raises(DataError, match=says):

@@ -21,7 +21,7 @@ from emoser_lib.systems.qwen_audio import QwenAudio, convert_qwen_audio, load
 from emoser_lib.systems.reading.lora import adapted
 from emoser_lib.systems.reading.verbaliser import Verbaliser
 from emoser_lib.systems.reading.zero_shot import Decoding
-from tests.systems.qwen_v1 import tiny_qwen, write_v1
+from tests import tiny
 
 DRAW = np.random.default_rng(0)
 CLIPS = {name: (DRAW.standard_normal(size) * 0.1).astype(np.float32) for name, size in (("a", 9_000), ("b", 20_000))}
@@ -41,7 +41,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> QwenAudio:
-    return tiny_qwen(tmp_path_factory.mktemp("qwen"))
+    return tiny.qwen(tmp_path_factory.mktemp("qwen"))
 
 
 def heard(qwen: QwenAudio, learnt: bool = False) -> tuple[AudioExamples, Verbaliser]:
@@ -106,7 +106,7 @@ def test_ears_of_another_checkpoint_do_not_fit(qwen: QwenAudio) -> None:
 
 
 def test_a_checkpoint_without_a_tokenizer_is_no_language_model(tmp_path: Path) -> None:
-    convert_qwen_audio(write_v1(tmp_path / "source"), tmp_path / "dest")
+    convert_qwen_audio(tiny.write_v1(tmp_path / "source"), tmp_path / "dest")
     with pytest.raises(UsageError, match="has no tokenizer"):
         _ = load(tmp_path / "dest", device="cpu").llm
 

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 from emoser_lib.corpora import load_corpus
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import evaluation_folds, folds
+from emoser_lib.experiments.training.cells import kept_cell
 from emoser_lib.experiments.training.folds import fewer_clips
 from emoser_lib.experiments.training.text import train_cell, untrained
 from emoser_lib.systems.declared import Lora, TextSystem, Training
+from emoser_lib.systems.fitting import Trained
 from emoser_lib.systems.reading.llm import LLM
 
 DEMO = load_corpus("demo")
@@ -69,6 +72,17 @@ def test_a_damaged_cell_is_said(llm: LLM, tmp_path: Path) -> None:
         train_cell(llm, QUICK, DEMO, small, tmp_path)
 
 
+def test_a_cell_with_a_score_that_is_no_number_is_not_written(tmp_path: Path) -> None:
+    """JSON has null for it, and the cell would be damaged for ever."""
+    scores = np.zeros((1, 2, 6), np.float32)
+    scores[0, 1, 3] = -np.inf
+    with pytest.raises(DataError, match="the scores of clip b are not finite"):
+        kept_cell({}, (), ["a", "b"], DEMO.labels, lambda folder: Trained(scores, [], 1, 1), tmp_path)
+    assert not list(tmp_path.rglob("cell.json"))
+    cell = kept_cell({}, (), ["a", "b"], DEMO.labels, lambda folder: Trained(0 * np.exp(scores), [], 1, 1), tmp_path)
+    assert (cell.device, cell.processes) == ("cpu", 1)
+
+
 def test_the_untrained_system_is_the_adapter_at_its_start(llm: LLM) -> None:
     answers = untrained(llm, QUICK, DEMO, CUT)
     assert list(answers.index) == list(CUT.validation)
@@ -112,7 +126,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import test_training as t
+import test_text as t
 from emoser_lib.systems.reading.llm import load_llm
 llm = load_llm("emoser/demo-gemma")
 slow = t.replace(t.QUICK, training=t.replace(t.QUICK.training, epochs=8))

@@ -1,0 +1,173 @@
+"""A training means what it says on every machine: one device, one batch size, however many processors there are."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.systems.audio_tasks import heard, task, tiny
+
+from emoser_lib.errors import DataError, UsageError
+from emoser_lib.systems.declared import Linear, Lora, Training
+from emoser_lib.systems.fitting import TaskTrainer, _arguments, fit, trained_parameters
+from emoser_lib.systems.hearing.assembly import add_encoder_lora
+from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.reading.lora import adapted
+
+TOY = Training(epochs=2, batch_size=4, learning_rate=1e-2)
+
+
+def test_a_model_on_the_cpu_stays_there_beside_an_accelerator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The Trainer would move it, and the prefix that was run before would be elsewhere."""
+    expected = fit(task(tiny("gemma"), Linear(), heard()), TOY, tmp_path / "alone").scores
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    made = task(tiny("gemma"), Linear(), heard())
+    assert np.array_equal(fit(made, TOY, tmp_path / "beside").scores, expected)
+    assert {parameter.device.type for parameter in made.model.parameters()} == {"cpu"}
+
+
+def test_two_gpus_are_one_device_and_one_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The meta device stands for the second GPU: nothing is moved there, nothing is taken from the first."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    made = task(tiny("llama").to("meta"), Linear(), heard())
+    arguments = _arguments(TOY, tmp_path, save_steps=50, log_steps=1, on="meta")
+    trainer = TaskTrainer(made, arguments, TOY)
+    assert (arguments.n_gpu, arguments.train_batch_size, str(arguments.device)) == (1, 4, "meta")
+    assert str(trainer.accelerator.device) == "meta"
+    assert trainer.get_train_dataloader().batch_sampler.batch_size == 4
+    assert {parameter.device.type for parameter in trainer.model.parameters()} == {"meta"}
+
+
+def test_a_model_on_two_devices_is_refused(tmp_path: Path) -> None:
+    made = task(tiny("gemma"), Linear(), heard())
+    made.model.joined.to("meta")
+    with pytest.raises(UsageError, match="parts are on cpu and meta: load all of them on one device"):
+        fit(made, TOY, tmp_path)
+
+
+TWO_PROCESSES = """
+import json, os, sys
+from pathlib import Path
+from safetensors.torch import save_file
+from torch.multiprocessing import start_processes
+from emoser_lib.systems.declared import Linear, Training
+from emoser_lib.systems.fitting import fit, trained_parameters
+from tests.systems.audio_tasks import heard, task, tiny
+
+def train(rank, folder, training):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    made = task(tiny("gemma"), Linear(), heard(5), lengths=(9, 3, 14, 1, 6))
+    trained = fit(made, Training(**training), folder)
+    save_file(trained_parameters(made.model), folder / f"process-{rank}.safetensors")
+    told = [trained.processes, trained.scores.tolist(), [entry["loss"] for entry in trained.log]]
+    (folder / f"process-{rank}.json").write_text(json.dumps(told))
+
+start_processes(train, (Path(sys.argv[1]), json.loads(sys.argv[2])), nprocs=2, start_method="fork")
+"""
+"""As torchrun starts them, but for the imports, which take longer than the training and are done once."""
+
+
+def test_two_processes_train_as_one(root: Path, tmp_path: Path) -> None:
+    """Five clips in batches of four: the second batch has none for the second process."""
+    how = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-2}
+    made = task(tiny("gemma"), Linear(), heard(5), lengths=(9, 3, 14, 1, 6))
+    alone = fit(made, Training(**how), tmp_path / "alone")
+    both = tmp_path / "both"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-c", TWO_PROCESSES, str(both), json.dumps(how)]
+    subprocess.run(command, cwd=root, env=os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}, check=True)
+    for rank in (0, 1):
+        processes, scores, losses = json.loads((both / f"process-{rank}.json").read_text())
+        assert processes == 2
+        np.testing.assert_allclose(scores, alone.scores, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(losses, [entry["loss"] for entry in alone.log], rtol=1e-5, atol=1e-5)
+        weights = load_file(both / f"process-{rank}.safetensors")
+        for name, trained in trained_parameters(made.model).items():
+            torch.testing.assert_close(weights[name], trained, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="batch_size is 4 for 3 processes: take a multiple of them"):
+        fit(task(tiny("gemma"), Linear(), heard()), TOY, tmp_path)
+
+
+def test_what_is_trained_is_float32_beside_half_precision(encoder: Encoder, tmp_path: Path) -> None:
+    with adapted(tiny("llama").bfloat16(), Lora(2, 4, "q,v", 0.0)) as llm:
+        made = task(llm, Linear(), heard())
+        assert {p.dtype for p in trained_parameters(made.model).values()} == {torch.float32}
+        fit(made, TOY, tmp_path)
+    ears = add_encoder_lora(encoder.bfloat16(), Lora(2, 4))
+    assert {p.dtype for p in trained_parameters(ears).values()} == {torch.float32}
+    assert ears([np.ones(1_600, np.float32)]).values.dtype == torch.bfloat16
+
+
+def test_training_in_16_bits_is_refused(tmp_path: Path) -> None:
+    made = task(tiny("gemma"), Linear(), heard())
+    made.model.joined.bfloat16()
+    with pytest.raises(UsageError, match=r"joined\S+ is trained in 16 bits, where small updates vanish: make"):
+        fit(made, TOY, tmp_path)
+
+
+def test_a_loss_that_is_no_number_names_its_clip(tmp_path: Path) -> None:
+    made = task(tiny("gemma"), Linear(), heard())
+    made.features.frames["2"][0, 0, 0] = float("nan")
+    with pytest.raises(DataError, match=r"^the loss of clip 2 is nan at step 1: use dtype float32 or another"):
+        fit(made, TOY, tmp_path)
+
+
+def test_scores_that_are_no_numbers_name_their_clip() -> None:
+    made = task(tiny("gemma"), Linear(), heard())
+    made.features.frames["3"][0, 0, 0] = float("inf")
+    with pytest.raises(DataError, match=r"^the scores of clip 3 are not finite: use dtype float32"):
+        made.scores()
+
+
+def test_a_label_that_is_out_of_the_question_has_a_score_all_the_same() -> None:
+    """Over a hundred nats behind: as a probability it is 0, and the log of that is no number."""
+    held_out = replace(heard(4), clips=[0, 1, 0, 1])  # two windows each
+    made = task(tiny("llama"), Linear(), heard(), held_out)
+    with torch.no_grad():
+        made.model.llm.lm_head.weight.mul_(2_000)
+    entries = made.scores_of(range(4)).double()
+    assert entries.min() < -150
+    scores = made.scores()
+    assert torch.isfinite(scores).all()
+    expected = entries.view(2, 2, 3).logsumexp(dim=0) - np.log(2)
+    torch.testing.assert_close(scores.double(), expected, atol=1e-4, rtol=1e-6)
+
+
+def test_too_little_memory_is_told_with_what_to_lower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The allocator's own error: in a step, in scoring, and of a GPU."""
+    made = task(tiny("gemma"), Linear(), heard())
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "loss", lambda batch, items: torch.empty(2**60))
+        with pytest.raises(
+            DataError, match="the memory of cpu is too small for steps of 4 clips: lower batch_size and"
+        ):
+            fit(made, TOY, tmp_path / "steps")
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "scores", lambda: torch.empty(2**60))
+        with pytest.raises(DataError, match="too small for scoring the clips held out: use dtype bfloat16 or"):
+            fit(made, TOY, tmp_path / "scores")
+
+    def full(batch: object, items: float) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(made, "loss", full)
+    with pytest.raises(DataError, match="or set activation_checkpointing"):
+        fit(made, TOY, tmp_path / "gpu")
+    monkeypatch.setattr(made, "loss", lambda batch, items: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        fit(made, TOY, tmp_path / "another")
