@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench bench-hearing bench-answering test check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench bench-hearing bench-answering test test-python check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench-answering: setup ## Qwen-Audio's labels and LoRA steps beside the usual wa
 
 test: book browser ## build the book, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
+
+test-python: ## the tests that need no torch on another Python: make test-python PYTHON=python3.13
+	@scripts/test_python.sh "$(PYTHON)"
 
 check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
 
@@ -80,5 +83,5 @@ clean: ## remove the built book and the tools' caches; runs stay
 	rm -rf book/_build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv, .venv-bench and every run too
-	rm -rf $(VENV) .venv-bench runs .snakemake .snakemake.lock
+distclean: clean ## remove .venv, .venv-bench, .venv-python and every run too
+	rm -rf $(VENV) .venv-bench .venv-python runs .snakemake .snakemake.lock

@@ -186,7 +186,8 @@ def test_a_public_name_means_one_thing(root: Path) -> None:
 def test_declaring_and_judging_need_no_torch(root: Path) -> None:
     """Settings are checked, folds cut and submissions scored without torch, which takes seconds to import."""
     rooms = "systems.declared experiments experiments.settings.chapters experiments.runs.runner cli.run cli.corpus"
-    code = f"import sys{''.join(f', emoser_lib.{room}' for room in rooms.split())}\nprint(*sorted(sys.modules))"
+    code = f"import sys{''.join(f', emoser_lib.{room}' for room in rooms.split())}\n"
+    code += "emoser_lib.systems.checkpoints.folders.find_checkpoint('emoser/demo-gemma')\nprint(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert not {"torch", "transformers", "peft"} & set(loaded.stdout.split())
 
