@@ -18,7 +18,7 @@ from emoser_lib.experiments.runs.records import (
     read_record,
     write_record,
 )
-from emoser_lib.reporting import listen, show, tables
+from emoser_lib.reporting import listen, recorded_tables, show
 from emoser_lib.reporting.book.pages import run_card, stage_book, status_page, with_run_card
 
 HOSTILE = "<script>alert(1)</script>"
@@ -150,6 +150,6 @@ def test_an_old_record_is_read_and_what_it_lacks_is_not_recorded(tmp_path: Path)
 
 
 def test_tables_of_provenance_say_what_was_not_recorded() -> None:
-    table = tables.provenance("03-classical")
+    table = recorded_tables.recorded("03-classical", "provenance")
     recorded = [made.schema_version for made in published_records("03-classical")]
     assert list(table["accelerator"] == "not recorded") == [version == 1 for version in recorded]
