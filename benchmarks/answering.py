@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from benchmarks.hearing import counted, in_turn, ours
-from benchmarks.run import command, fingerprint
+from benchmarks.run import command, fingerprint, kept
 from benchmarks.worker import matmul_rate
 from emoser_lib.corpora import Corpus, cache_home, load_corpus
 from emoser_lib.corpora.audio import SAMPLE_RATE
@@ -269,16 +269,10 @@ def run(quick: bool, out: Path | None) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     bench = Bench(scale)
 
-    def kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        path = home / f"{name}.json"
-        if not path.is_file():
-            print(f"{name} …", flush=True)
-            write_whole(path, json.dumps(measure()))
-        return json.loads(path.read_text())
-
-    answers = kept("answers", lambda: answering(bench))
+    answers = kept(home, "answers", lambda: answering(bench))
     steps = {
-        size: kept(f"steps-{size}", lambda s=size: training(bench, s, home / "features")) for size in scale.batches
+        size: kept(home, f"steps-{size}", lambda s=size: training(bench, s, home / "features"))
+        for size in scale.batches
     }
     target = out or (home if quick else ROOT / "book/benchmark/answering") / "result.json"
     target.parent.mkdir(parents=True, exist_ok=True)

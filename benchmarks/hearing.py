@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.run import command, fingerprint
+from benchmarks.run import command, fingerprint, kept
 from benchmarks.worker import ATTENTION, matmul_rate
 from emoser_lib.corpora import Corpus, cache_home, data_home, load_corpus
 from emoser_lib.environment import ROOT, commit, hardware, now
@@ -311,21 +311,14 @@ def run(quick: bool, out: Path | None) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     bench = Bench(scale, home / "features")
 
-    def kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        path = home / f"{name}.json"
-        if not path.is_file():
-            print(f"{name} …", flush=True)
-            write_whole(path, json.dumps(measure()))
-        return json.loads(path.read_text())
-
     found = {
-        "steps": kept("steps", lambda: side_by_side(bench)),
+        "steps": kept(home, "steps", lambda: side_by_side(bench)),
         "rows": [
-            kept(f"row-{stack}-{whole}", lambda s=stack, w=whole: row(bench, s, w))
+            kept(home, f"row-{stack}-{whole}", lambda s=stack, w=whole: row(bench, s, w))
             for stack, whole in ((1, False), (4, False), (1, True))
         ],
         "memory": {
-            str(clips): kept(f"memory-{clips}", lambda n=clips: memory(scale, n, home / f"memory-{n}"))
+            str(clips): kept(home, f"memory-{clips}", lambda n=clips: memory(scale, n, home / f"memory-{n}"))
             for clips in (scale.clips, scale.many)
         },
     }

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,15 @@ def scoring(work: Workload, scratch: Path, quick: bool) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+def kept(home: Path, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a stopped run has measured already under this name, or measure it and keep it."""
+    path = home / f"{name}.json"
+    if not path.is_file():
+        print(f"{name} …", flush=True)
+        write_whole(path, json.dumps(measure()))
+    return json.loads(path.read_text())
+
+
 def fingerprint(*also: object, root: Path = ROOT) -> str:
     """Return a hash of the code and versions that decide what is measured: a change starts the measurement again.
 
@@ -161,14 +170,8 @@ def run(quick: bool, out: Path | None) -> Path:
     measured: dict[str, Any] = {}
     with workers(scratch / "log.txt") as started:
         for phase in phases(work, quick):
-            path = scratch / f"{phase.name}.json"
-            if not path.is_file():
-                write_whole(path, json.dumps(measure(phase, work, scratch, started)))
-            measured[phase.name] = json.loads(path.read_text())
-    path = scratch / "scored.json"
-    if not path.is_file():
-        write_whole(path, json.dumps(scoring(work, scratch, quick)))
-    final = result(work, measured, json.loads(path.read_text()))
+            measured[phase.name] = kept(scratch, phase.name, partial(measure, phase, work, scratch, started))
+    final = result(work, measured, kept(scratch, "scored", partial(scoring, work, scratch, quick)))
     target = out or (scratch if quick else ROOT / "book/benchmark") / f"{work.name.rpartition('/')[2]}.json"
     write_whole(target, json.dumps(final, indent=1, ensure_ascii=False) + "\n")
     print(summary(final))

@@ -16,16 +16,7 @@ from emoser_lib.corpora import LABELS, load_corpus
 from emoser_lib.doctor import print_report
 from emoser_lib.experiments.runs.runner import find_notebook
 from tests import tiny
-
-
-def emoser(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emoser_lib.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        check=False,
-    )
+from tests.command import emoser
 
 
 def refused(code: int, words: str, *arguments: str, **environment: str) -> None:
@@ -152,7 +143,9 @@ def test_an_error_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
 def test_a_damaged_mp3_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_text("<!DOCTYPE html><html><body>404</body></html>")
     (tmp_path / "metadata.csv").write_text("audio,transcription\na.mp3,hola\n")
-    refused(1, "no sound in it", "corpus", "describe", "folder", "--root", str(tmp_path))
+    refused(
+        1, "a.mp3 cannot be read as audio (it is a web page)", "corpus", "describe", "folder", "--root", str(tmp_path)
+    )
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path, root: Path) -> None:
@@ -257,19 +250,28 @@ def test_qwen_audio_is_converted_once(tmp_path: Path) -> None:
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 """A terminal that has no ñ."""
 
+SAID_THERE = """
+import json, sys
+from tests.command import emoser
+done = [emoser(*command, encoding=sys.stdout.encoding) for command in json.loads(sys.argv[1])]
+print(json.dumps([[one.returncode, one.stdout, one.stderr] for one in done]))
+"""
+
 
 def test_a_terminal_without_accents_gets_escapes_and_no_traceback(tmp_path: Path, root: Path) -> None:
     (tmp_path / "metadata.csv").write_text("audio,transcription,label\naño.wav,,joy\n", encoding="utf-8")
     own = ["folder", "--root", str(tmp_path)]
-    for environment in (ASCII, {"PYTHONIOENCODING": "ascii"}):
-        checked = emoser("corpus", "check", *own, **environment)
-        assert "a\\xf1o" in checked.stdout + checked.stderr
-        told = emoser("corpus", "check", *own, "--json", **environment)
-        assert "año.wav" in str(json.loads(told.stdout)), "JSON has escapes of its own"
-        refused(2, "there is no notebook 'a\\", "run", "año", **environment)
-        for command in (["plan", "--only", "x"], ["ledger"], ["doctor"], ["corpus", "list"]):
-            done = emoser(*command, **environment)
-            assert done.stdout + done.stderr and "Traceback" not in done.stderr, command
+    commands = [["corpus", "check", *own], ["corpus", "check", *own, "--json"], ["run", "año"]]
+    commands += [["plan", "--only", "x"], ["ledger"], ["doctor"], ["corpus", "list"]]
+    process = [sys.executable, "-c", SAID_THERE, json.dumps(commands)]
+    shown = subprocess.run(process, cwd=root, env=os.environ | ASCII, capture_output=True, text=True, check=True)
+    checked, as_json, wrong, *others = json.loads(shown.stdout)
+    assert "a\\xf1o" in checked[1] + checked[2]
+    assert "año.wav" in str(json.loads(as_json[1])), "JSON has escapes of its own"
+    assert wrong[:2] == [2, ""]
+    assert "there is no notebook 'a\\" in wrong[2] and len(wrong[2].splitlines()) == 1
+    for command, (_, out, err) in zip(commands[3:], others, strict=True):
+        assert out + err and "Traceback" not in err, command
 
 
 def test_a_run_on_such_a_terminal_keeps_what_the_notebook_said(tmp_path: Path) -> None:
@@ -281,8 +283,13 @@ def test_a_run_on_such_a_terminal_keeps_what_the_notebook_said(tmp_path: Path) -
         cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
     )
     nbformat.write(notebook, tmp_path / "09-try.ipynb")
-    done = emoser(
-        "run", str(tmp_path / "09-try.ipynb"), "--runs", str(tmp_path / "runs"), **ASCII, PYTHONIOENCODING="ascii"
+    command = [sys.executable, "-m", "emoser_lib.cli", "run", str(tmp_path / "09-try.ipynb")]
+    done = subprocess.run(
+        [*command, "--runs", str(tmp_path / "runs")],
+        env=os.environ | ASCII | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert "ValueError: se\\xf1al" in done.stderr and "Traceback" not in done.stderr

@@ -1,8 +1,6 @@
 """`emoser submission merge`: two runs' answers become the challenge's file, which the scorer accepts."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +9,7 @@ import pytest
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.experiments import score_submission, write_submission
 from emoser_lib.experiments.judging.submission import Submission, read_submission
-
-
-def emoser(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "emoser_lib.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+from tests.command import emoser
 
 
 @pytest.fixture(scope="module")

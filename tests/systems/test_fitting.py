@@ -12,23 +12,24 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.systems.audio_tasks import heard, task, tiny
 
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems.declared import Linear, Lora, Training
+from emoser_lib.systems.declared import AudioSystem, Linear, Lora, Training
 from emoser_lib.systems.fitting import TaskTrainer, _arguments, fit, trained_parameters
-from emoser_lib.systems.hearing.assembly import add_encoder_lora
+from emoser_lib.systems.hearing.assembly import add_encoder_lora, assembled
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.reading.llm import load_llm
 from emoser_lib.systems.reading.lora import adapted
+from tests import tiny
 
 TOY = Training(epochs=2, batch_size=4, learning_rate=1e-2)
 
 
 def test_a_model_on_the_cpu_stays_there_beside_an_accelerator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The Trainer would move it, and the prefix that was run before would be elsewhere."""
-    expected = fit(task(tiny("gemma"), Linear(), heard()), TOY, tmp_path / "alone").scores
+    expected = fit(tiny.task(tiny.llm("gemma"), Linear(), tiny.examples()), TOY, tmp_path / "alone").scores
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    made = task(tiny("gemma"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
     assert np.array_equal(fit(made, TOY, tmp_path / "beside").scores, expected)
     assert {parameter.device.type for parameter in made.model.parameters()} == {"cpu"}
 
@@ -38,7 +39,7 @@ def test_two_gpus_are_one_device_and_one_batch(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    made = task(tiny("llama").to("meta"), Linear(), heard())
+    made = tiny.task(tiny.llm("llama").to("meta"), Linear(), tiny.examples())
     arguments = _arguments(TOY, tmp_path, save_steps=50, log_steps=1, on="meta")
     trainer = TaskTrainer(made, arguments, TOY)
     assert (arguments.n_gpu, arguments.train_batch_size, str(arguments.device)) == (1, 4, "meta")
@@ -48,7 +49,7 @@ def test_two_gpus_are_one_device_and_one_batch(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_model_on_two_devices_is_refused(tmp_path: Path) -> None:
-    made = task(tiny("gemma"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
     made.model.joined.to("meta")
     with pytest.raises(UsageError, match="parts are on cpu and meta: load all of them on one device"):
         fit(made, TOY, tmp_path)
@@ -61,11 +62,11 @@ from safetensors.torch import save_file
 from torch.multiprocessing import start_processes
 from emoser_lib.systems.declared import Linear, Training
 from emoser_lib.systems.fitting import fit, trained_parameters
-from tests.systems.audio_tasks import heard, task, tiny
+from tests import tiny
 
 def train(rank, folder, training):
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    made = task(tiny("gemma"), Linear(), heard(5), lengths=(9, 3, 14, 1, 6))
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples(5), lengths=(9, 3, 14, 1, 6))
     trained = fit(made, Training(**training), folder)
     save_file(trained_parameters(made.model), folder / f"process-{rank}.safetensors")
     told = [trained.processes, trained.scores.tolist(), [entry["loss"] for entry in trained.log]]
@@ -79,7 +80,7 @@ start_processes(train, (Path(sys.argv[1]), json.loads(sys.argv[2])), nprocs=2, s
 def test_two_processes_train_as_one(root: Path, tmp_path: Path) -> None:
     """Five clips in batches of four: the second batch has none for the second process."""
     how = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-2}
-    made = task(tiny("gemma"), Linear(), heard(5), lengths=(9, 3, 14, 1, 6))
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples(5), lengths=(9, 3, 14, 1, 6))
     alone = fit(made, Training(**how), tmp_path / "alone")
     both = tmp_path / "both"
     with socket.socket() as free:
@@ -100,35 +101,37 @@ def test_two_processes_train_as_one(root: Path, tmp_path: Path) -> None:
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="batch_size is 4 for 3 processes: take a multiple of them"):
-        fit(task(tiny("gemma"), Linear(), heard()), TOY, tmp_path)
+        fit(tiny.task(tiny.llm("gemma"), Linear(), tiny.examples()), TOY, tmp_path)
 
 
 def test_what_is_trained_is_float32_beside_half_precision(encoder: Encoder, tmp_path: Path) -> None:
-    with adapted(tiny("llama").bfloat16(), Lora(2, 4, "q,v", 0.0)) as llm:
-        made = task(llm, Linear(), heard())
+    with adapted(tiny.llm("llama").bfloat16(), Lora(2, 4, "q,v", 0.0)) as llm:
+        made = tiny.task(llm, Linear(), tiny.examples())
         assert {p.dtype for p in trained_parameters(made.model).values()} == {torch.float32}
         fit(made, TOY, tmp_path)
+    with assembled(load_llm("emoser/demo-gemma"), AudioSystem(encoding="trained"), encoder.bfloat16()) as along:
+        assert {p.dtype for p in trained_parameters(along).values()} == {torch.float32}
     ears = add_encoder_lora(encoder.bfloat16(), Lora(2, 4))
     assert {p.dtype for p in trained_parameters(ears).values()} == {torch.float32}
     assert ears([np.ones(1_600, np.float32)]).values.dtype == torch.bfloat16
 
 
 def test_training_in_16_bits_is_refused(tmp_path: Path) -> None:
-    made = task(tiny("gemma"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
     made.model.joined.bfloat16()
     with pytest.raises(UsageError, match=r"joined\S+ is trained in 16 bits, where small updates vanish: make"):
         fit(made, TOY, tmp_path)
 
 
 def test_a_loss_that_is_no_number_names_its_clip(tmp_path: Path) -> None:
-    made = task(tiny("gemma"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
     made.features.frames["2"][0, 0, 0] = float("nan")
     with pytest.raises(DataError, match=r"^the loss of clip 2 is nan at step 1: use dtype float32 or another"):
         fit(made, TOY, tmp_path)
 
 
 def test_scores_that_are_no_numbers_name_their_clip() -> None:
-    made = task(tiny("gemma"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
     made.features.frames["3"][0, 0, 0] = float("inf")
     with pytest.raises(DataError, match=r"^the scores of clip 3 are not finite: use dtype float32"):
         made.scores()
@@ -136,8 +139,8 @@ def test_scores_that_are_no_numbers_name_their_clip() -> None:
 
 def test_a_label_that_is_out_of_the_question_has_a_score_all_the_same() -> None:
     """Over a hundred nats behind: as a probability it is 0, and the log of that is no number."""
-    held_out = replace(heard(4), clips=[0, 1, 0, 1])  # two windows each
-    made = task(tiny("llama"), Linear(), heard(), held_out)
+    held_out = replace(tiny.examples(4), clips=[0, 1, 0, 1])  # two windows each
+    made = tiny.task(tiny.llm("llama"), Linear(), tiny.examples(), held_out)
     with torch.no_grad():
         made.model.llm.lm_head.weight.mul_(2_000)
     entries = made.scores_of(range(4)).double()
@@ -150,7 +153,7 @@ def test_a_label_that_is_out_of_the_question_has_a_score_all_the_same() -> None:
 
 def test_too_little_memory_is_told_with_what_to_lower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The allocator's own error: in a step, in scoring, and of a GPU."""
-    made = task(tiny("gemma"), Linear(), heard())
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
     with monkeypatch.context() as patch:
         patch.setattr(made, "loss", lambda batch, items: torch.empty(2**60))
         with pytest.raises(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ class _Asked:
     """The clips' prompts and frames, ready to be run."""
 
     def __init__(self, qwen: QwenAudio, system: AudioSystem, corpus: Corpus, ids: Sequence[str]) -> None:
-        self.hearing = hear(qwen.encoder, system, corpus, ids)
+        frozen = replace(system, ears=None, encoding="cached")  # an adapter that is not trained yet changes nothing
+        self.hearing = hear(qwen.encoder, frozen, corpus, ids)
         _, self.heard, self.words, _ = audio_examples(qwen.llm, system, self.hearing, (), ids)
         model = AudioLLM(qwen.language.requires_grad_(False).eval(), system.bridge, qwen.encoder.width)
         nothing = AudioExamples(self.heard.prefix, (), (), ())

@@ -1,13 +1,16 @@
 """Qwen-Audio asked as it is: each clip once, the same whatever it is asked with, nothing lost by a stop."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.experiments import QwenZeroShotSettings
 from emoser_lib.experiments.training import qwen_audio as qwen_zero_shot
 from emoser_lib.experiments.training.qwen_audio import qwen_answers, qwen_label_scores
+from emoser_lib.systems.declared import Lora
 from emoser_lib.systems.qwen_audio import QwenAudio
 from emoser_lib.systems.reading.zero_shot import Decoding
 from tests import tiny
@@ -50,6 +53,16 @@ def test_scores_do_not_depend_on_what_is_run_together(
     assert list(together.index) == ids
     assert list(together.columns) == list(demo.labels)
     assert (together - alone.loc[ids]).abs().max().max() < 1e-4
+
+
+def test_a_system_whose_encoder_is_to_be_trained_is_asked_before_it_is(
+    qwen: QwenAudio, settings: QwenZeroShotSettings, demo: Corpus, tmp_path: Path
+) -> None:
+    ids = list(settings.rows(demo)["id"])
+    system = settings.system()
+    with_ears = replace(system, ears=Lora(2, 4), encoding="live")
+    scores = [qwen_label_scores(qwen, of, demo, ids, 4, tmp_path / of.encoding) for of in (system, with_ears)]
+    pd.testing.assert_frame_equal(*scores)
 
 
 def test_what_was_asked_is_not_asked_again(
