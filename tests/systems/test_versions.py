@@ -299,7 +299,7 @@ def written() -> dict[str, Any]:
 
 @pytest.mark.needs_pinned
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_key_gives_the_same_numbers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_key_gives_the_same_numbers(name: str, tmp_path: Path) -> None:
     before = written()
     wrong = complaint(name, measured(name, tmp_path), before["cases"].get(name), changed_since(before["code"]))
     assert wrong is None, wrong
