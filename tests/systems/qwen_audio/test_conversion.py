@@ -1,12 +1,15 @@
 """Qwen-Audio's first version on native classes: every number kept, nothing half-written, nothing executed."""
 
 import json
+import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -77,32 +80,46 @@ def test_the_originals_tiny_checkpoint(tmp_path: Path) -> None:
     assert done.parameters_in - done.parameters_out == 2 * 64
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from emoser_lib.systems.qwen_audio import convert_qwen_audio
-calls, after = 0, sys.argv[4] == "after"
-def deadly(real):
-    def move(path, target):
-        global calls
-        calls += 1
-        if calls == int(sys.argv[3]) and not after: os.kill(os.getpid(), signal.SIGKILL)
-        moved = real(path, target)
-        if calls == int(sys.argv[3]) and after: os.kill(os.getpid(), signal.SIGKILL)
-        return moved
-    return move
-Path.replace, Path.rename = deadly(Path.replace), deadly(Path.rename)
-convert_qwen_audio(sys.argv[1], sys.argv[2])
-"""
-"""Killed just before, or just after, something gets its name: the only moments at which anything becomes visible."""
+def deadly(real: Callable[..., Path], move: int, when: str, calls: Iterator[int]) -> Callable[..., Path]:
+    """The real one, which kills this process before or after its so-manyth call, counted together with others."""
+
+    def moved(path: Path, target: Path) -> Path:
+        last = next(calls) == move
+        if last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        new = real(path, target)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return new
+
+    return moved
 
 
 def convert_until_killed(source: Path, dest: Path, move: int, when: str) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(source), str(dest), str(move), when], check=False)
-    assert done.returncode == -signal.SIGKILL
+    """Killed just before, or just after, something gets its name: the only moments at which anything is visible."""
+
+    def convert() -> None:
+        calls = count(1)
+        for name in ("replace", "rename"):
+            setattr(Path, name, deadly(getattr(Path, name), move, when, calls))
+        convert_qwen_audio(source, dest)
+
+    assert ended(convert) == -signal.SIGKILL
 
 
-@pytest.mark.slow
+def ended(work: Callable[[], object]) -> int | None:
+    """How a process of its own ends, which need not import anything."""
+
+    def alone() -> None:
+        torch.set_num_threads(1)  # a fork has none of the threads that torch may have started
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=alone)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
 @pytest.mark.parametrize(("move", "when"), [(1, "after"), (2, "before"), (3, "after"), (5, "after"), (7, "before")])
 def test_a_killed_conversion_goes_on(move: int, when: str, tmp_path: Path) -> None:
     """Moves: the journal, three shards, index, config.json, the folder itself."""
@@ -262,18 +279,14 @@ def test_at_most_one_shard_is_in_memory(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_gone_on_from(tmp_path: Path) -> None:
     source = tiny.write_v1(tmp_path / "source", 3)
-    code = (
-        "import resource, sys\n"
-        "from emoser_lib.errors import DataError\n"
-        "from emoser_lib.systems.qwen_audio import convert_qwen_audio\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "try: convert_qwen_audio(sys.argv[1], sys.argv[2])\n"
-        "except DataError as error: sys.exit(str(error))\n"
-    )
-    command = [sys.executable, "-c", code, str(source), str(tmp_path / "dest")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "cannot be written" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+
+    def with_little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        with pytest.raises(DataError, match="cannot be written") as caught:
+            convert_qwen_audio(source, tmp_path / "dest")
+        assert "\n" not in str(caught.value)
+
+    assert ended(with_little_room) == 0
     assert not (tmp_path / "dest").exists()
     convert_qwen_audio(source, tmp_path / "dest")
 
