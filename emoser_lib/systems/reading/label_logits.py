@@ -6,11 +6,12 @@ usual padded ones go to any model.
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from emoser_lib.systems.reading.packed_attention import PACKED
@@ -64,12 +65,15 @@ def batcher(model: "CausalLM") -> Callable[..., Batch]:
 
 
 def label_logits(
-    model: "CausalLM", batch: Batch, prefix: "Cache | None" = None, embeddings: Tensor | None = None
+    model: "CausalLM",
+    batch: Batch,
+    prefix: "Cache | None" = None,
+    embeddings: Tensor | None = None,
 ) -> Tensor:
-    """The logits where targets are predicted, [R, vocabulary], in the order of ``batch.labels.keep``.
+    """Return the logits where targets are predicted, [R, vocabulary], in the order of ``batch.labels.keep``.
 
     The model multiplies only these R hidden states with its vocabulary (``logits_to_keep`` of transformers), and
-    its own final soft-capping and scaling apply.
+    its own final soft-capping and scaling apply. Its last feed-forward block runs at them only (`finishing_at`).
 
     Args:
         model: a causal language model of transformers, or a PeftModel around one.
@@ -78,22 +82,47 @@ def label_logits(
         embeddings: float [rows, T, width], what the model is to read instead of the token ids' own embeddings.
     """
     start = 0 if prefix is None or isinstance(batch, PlainBatch) else batch.prefix_length
-    read = {"input_ids": batch.input_ids[:, start:]} if embeddings is None else {"inputs_embeds": embeddings}
+    keep = batch.labels.keep[:, start:]
+    read: dict[str, Any] = {"logits_to_keep": keep, "use_cache": False}
+    read |= {"input_ids": batch.input_ids[:, start:]} if embeddings is None else {"inputs_embeds": embeddings}
     if isinstance(batch, PlainBatch):
-        return model(
-            **read,
-            attention_mask=batch.attention_mask,
-            logits_to_keep=batch.labels.keep,
-            use_cache=False,
-        ).logits
-    return model(
-        **read,
-        position_ids=batch.position_ids[:, start:],
-        **packed_attention_of(model, batch, start),
-        logits_to_keep=batch.labels.keep[:, start:],
-        past_key_values=prefix,
-        use_cache=prefix is not None,
-    ).logits
+        read |= {"attention_mask": batch.attention_mask}
+    else:
+        read |= packed_attention_of(model, batch, start) | {"position_ids": batch.position_ids[:, start:]}
+        read |= {"past_key_values": prefix, "use_cache": prefix is not None}
+    with finishing_at(model, keep.flatten().nonzero()[:, 0]):
+        return model(**read).logits
+
+
+@contextmanager
+def finishing_at(model: "CausalLM", places: Tensor) -> Iterator[None]:
+    """Let a model's last feed-forward block run at some tokens only: nothing of the others is read after it.
+
+    A mixture of experts runs as it is, and so does a model whose activations are computed twice, the second time
+    after this context.
+
+    Args:
+        model: as for `label_logits`.
+        places: int64, in the batch's rows one after the other.
+    """
+    inner: Any = getattr(model, "get_base_model", lambda: model)()
+    mlp = getattr(getattr(inner.get_decoder(), "layers", [None])[-1], "mlp", None)
+    if mlp is None or hasattr(mlp, "experts") or inner.is_activation_checkpointing:
+        yield
+        return
+    shape = torch.Size()
+
+    def pick(module: nn.Module, given: tuple[Tensor]) -> Tensor:
+        nonlocal shape
+        shape = given[0].shape
+        return given[0].flatten(0, 1)[places][None]
+
+    def put(module: nn.Module, given: Any, output: Tensor) -> Tensor:
+        everywhere = output.new_zeros(shape[:2].numel(), output.shape[-1])
+        return everywhere.index_copy(0, places, output[0]).unflatten(0, shape[:2])
+
+    with mlp.register_forward_pre_hook(pick), mlp.register_forward_hook(put):
+        yield
 
 
 def packed_attention_of(model: "CausalLM", batch: PackedBatch, start: int = 0) -> dict[str, Any]:

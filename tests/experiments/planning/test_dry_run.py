@@ -214,7 +214,7 @@ def test_activations_of_a_system_that_hears_are_those_of_a_real_forward_pass(bri
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model.losses(batch, states)
     measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    assert measured / 1.1 < counted < 1.25 * measured
+    assert measured / 1.1 < counted < 1.3 * measured
 
 
 def test_a_model_that_takes_no_packed_batch_is_planned_too() -> None:

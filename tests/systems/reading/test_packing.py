@@ -195,6 +195,28 @@ def test_num_items_makes_accumulated_batches_one():
     assert furthest(gradients(model, sum(losses)), whole) < 1e-5
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_last_feed_forward_block_runs_where_logits_are_read(checkpointing):
+    """Unless it runs a second time in the backward pass."""
+    model, data = tiny("gemma3").train(), EXAMPLES["several pieces"]
+    expected = gradients(model, reference(model, data))
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    seen = []
+    layers = model.get_base_model().model.layers
+    for layer in layers:
+        layer.mlp.down_proj.register_forward_hook(lambda module, given, output: seen.append(output.shape[1]))
+    batch = pack(*data)
+    loss = batch_loss(model, batch)
+    tokens = batch.input_ids.shape[1]
+    assert seen == [tokens, tokens, tokens if checkpointing else int(batch.labels.keep.sum())]
+    assert furthest(gradients(model, loss), expected) < 1e-5
+    seen.clear()
+    model(input_ids=batch.input_ids)
+    assert seen[-1] == tokens  # nothing is left of it afterwards
+
+
 CHOICES = [[11], [12], [13, 14], [13, 15], [13, 14, 16]]
 """Labels of one, two and three pieces, some with the same beginning."""
 
@@ -308,7 +330,7 @@ def test_counted_work():
     data = clips(prefix=52, rests=[47, 52, 47, 25], targets=[1, 1, 1, 1])
     usual, label_only, packed = flops(model, data), flops(model, plain_batch(*data)), flops(model, pack(*data))
     assert label_only < 0.5 * usual
-    assert packed < 0.6 * label_only
+    assert packed < 0.65 * label_only
     # A vocabulary's worth of work for each position with logits, none for the others.
     head = 2 * 2 * 64 * 18000  # forward, and backward to the hidden state
     assert usual - label_only > (4 * 105 - 4) * head
