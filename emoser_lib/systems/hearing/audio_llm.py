@@ -3,7 +3,7 @@
 The label is read off the logits of its word at the last position; the loss is a weighted cross-entropy over the labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from emoser_lib.systems.hearing.bridges import Joined
 from emoser_lib.systems.hearing.encoders.encoder import Encoder, Frames
 from emoser_lib.systems.prompts.text import AUDIO
 from emoser_lib.systems.reading.label_logits import label_logits, label_loss, target_log_probabilities
-from emoser_lib.systems.reading.packing import Labels, Movable
+from emoser_lib.systems.reading.packing import Movable
 
 if TYPE_CHECKING:
     from transformers import Cache
@@ -122,30 +122,42 @@ class AudioLLM(nn.Module):
         return text.index_put((place,), filling.to(text.dtype))
 
     def forward(self, batch: AudioBatch, prefix: "Cache | None" = None) -> Tensor:
-        """Log-probabilities of the labels, normalised over them, float32 [entries, labels].
+        """Return the log-probabilities of the labels, normalised over them, float32 [entries, labels].
 
         Args:
             batch: on the model's device.
             prefix: keys and values of the prompt's beginning, free to be written to.
         """
-        sound = self.heard(batch.sound)
-        return over_labels(self._logits(batch.prompt, sound, prefix), batch.prompt.labels, len(sound[0]))
+        return self._over_labels(batch.prompt, self.heard(batch.sound), prefix)
 
-    def losses(self, batch: AudioBatch, prefix: "Cache | None" = None) -> tuple[Tensor, Tensor | None]:
-        """The logits where targets are predicted, and the mean loss of the auxiliary task where the batch has it."""
+    def losses(
+        self, batch: AudioBatch, prefix: "Cache | None" = None, among_labels: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the loss is made of, and the mean loss of the auxiliary task where the batch has it.
+
+        Args:
+            batch, prefix: as for `forward`.
+            among_labels: return the labels' log-probabilities, as `forward` does; else the logits where targets are
+                predicted.
+        """
         sound = self.heard(batch.sound)
-        targets = self._logits(batch.prompt, sound, prefix)
+        targets = (self._over_labels if among_labels else self._logits)(batch.prompt, sound, prefix)
         if batch.speech is None:
             return targets, None
         said = (sound[0][batch.spoken], sound[1].to(sound[0].device)[batch.spoken])
         logits = label_logits(self.llm, batch.speech, embeddings=self.read(batch.speech, said))
         return targets, label_loss(logits, batch.speech.labels)
 
-    def _logits(self, prompt: "Batch", sound: tuple[Tensor, Tensor], prefix: "Cache | None") -> Tensor:
+    def _over_labels(self, prompt: "Batch", sound: tuple[Tensor, Tensor], prefix: "Cache | None") -> Tensor:
+        words, vocabulary = prompt.labels, None
+        if len(words.pieces) == words.targets:  # one piece each: the rest of the vocabulary is the same for all labels
+            vocabulary, pieces = words.pieces.unique(return_inverse=True)
+            words = replace(words, pieces=pieces)
+        scores = target_log_probabilities(self._logits(prompt, sound, prefix, vocabulary), words)
+        return scores.view(len(sound[0]), -1).log_softmax(dim=1)
+
+    def _logits(
+        self, prompt: "Batch", sound: tuple[Tensor, Tensor], prefix: "Cache | None", vocabulary: Tensor | None = None
+    ) -> Tensor:
         start = 0 if prefix is None else getattr(prompt, "prefix_length", 0)
-        return label_logits(self.llm, prompt, prefix, self.read(prompt, sound, start))
-
-
-def over_labels(logits: Tensor, words: Labels, entries: int) -> Tensor:
-    """Log-probabilities of the labels from the logits of their words, normalised over them, [entries, labels]."""
-    return target_log_probabilities(logits, words).view(entries, -1).log_softmax(dim=1)
+        return label_logits(self.llm, prompt, prefix, self.read(prompt, sound, start), vocabulary)

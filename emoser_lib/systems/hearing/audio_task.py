@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from emoser_lib.systems.hearing.feature_cache import Features
     from emoser_lib.systems.reading.label_logits import Batch
 from emoser_lib.systems.declared import AudioSystem
-from emoser_lib.systems.hearing.audio_llm import AudioBatch, Sound, over_labels
+from emoser_lib.systems.hearing.audio_llm import AudioBatch, Sound
 from emoser_lib.systems.hearing.encoding import Hearing
 
 
@@ -176,12 +176,12 @@ class AudioTask:
 
     def loss(self, batch: AudioBatch, items: float) -> Tensor:
         """Cross-entropy, see `Loss`; with the auxiliary task's, in this batch's share of the update."""
-        logits, speech = self.model.losses(batch, self._states())
-        if self.loss_settings.over == "words":
-            total = label_loss(logits, batch.prompt.labels, items)
+        among_labels = self.loss_settings.over == "labels"
+        targets, speech = self.model.losses(batch, self._states(), among_labels)
+        if not among_labels:
+            total = label_loss(targets, batch.prompt.labels, items)
         else:
-            scores = over_labels(logits, batch.prompt.labels, len(batch.labels))
-            losses = -scores.gather(1, batch.labels[:, None])[:, 0]
+            losses = -targets.gather(1, batch.labels[:, None])[:, 0]
             total = (losses * batch.weights.to(losses)).sum() / items
         return total if speech is None else total + self.speech_weight * speech * self.items(batch) / items
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from emoser_lib.systems.reading.packed_attention import PACKED
@@ -69,6 +70,7 @@ def label_logits(
     batch: Batch,
     prefix: "Cache | None" = None,
     embeddings: Tensor | None = None,
+    vocabulary: Tensor | None = None,
 ) -> Tensor:
     """Return the logits where targets are predicted, [R, vocabulary], in the order of ``batch.labels.keep``.
 
@@ -80,6 +82,7 @@ def label_logits(
         batch: on the model's device.
         prefix: for a packed batch, a cache that holds its prefix; only what follows is run, and added to the cache.
         embeddings: float [rows, T, width], what the model is to read instead of the token ids' own embeddings.
+        vocabulary: int64, the token ids whose logits are wanted; ``None``: all.
     """
     start = 0 if prefix is None or isinstance(batch, PlainBatch) else batch.prefix_length
     keep = batch.labels.keep[:, start:]
@@ -91,7 +94,14 @@ def label_logits(
         read |= packed_attention_of(model, batch, start) | {"position_ids": batch.position_ids[:, start:]}
         read |= {"past_key_values": prefix, "use_cache": prefix is not None}
     with finishing_at(model, keep.flatten().nonzero()[:, 0]):
-        return model(**read).logits
+        if vocabulary is None:
+            return model(**read).logits
+        head = model.get_output_embeddings()
+        if type(head) is not nn.Linear:  # with an adapter
+            return model(**read).logits[..., vocabulary]
+        name = next(name for name, module in model.named_modules() if module is head)
+        rows = {f"{name}.{key}": weights[vocabulary] for key, weights in head.named_parameters()}
+        return functional_call(model, rows, kwargs=read, tie_weights=False).logits
 
 
 @contextmanager

@@ -78,6 +78,22 @@ def test_packed_with_a_cached_prefix_or_in_rows_is_as_written_out_clip_by_clip(
         assert float((parameter.grad - gradients[key]).norm()) / scale < 1e-4, key
 
 
+@pytest.mark.parametrize("name", tiny.LLMS)
+def test_labels_of_one_piece_take_their_own_rows_of_the_vocabulary(name: str) -> None:
+    """What the whole vocabulary sums up to is the same for them all, and gone where they are normalised."""
+    made = tiny.task(tiny.llm(name), Linear(), tiny.examples())
+    made.words = [[7], [10], [9]]
+    batch = made.batch(range(4))
+    prompt, sound = batch.prompt, made.model.heard(batch.sound)
+    rows = made.model._logits(prompt, sound, made._states()).log_softmax(dim=-1)
+    expected = rows[:, [7, 10, 9]].log_softmax(dim=1)
+    shapes: list[torch.Size] = []
+    head: Any = made.model.llm.get_output_embeddings()
+    head.register_forward_hook(lambda module, given, output: shapes.append(output.shape))
+    torch.testing.assert_close(made.model(batch, made._states()), expected, atol=1e-5, rtol=1e-5)
+    assert shapes[0][-1] == 3
+
+
 def test_audio_before_the_text_shares_no_prefix_and_scores_the_same() -> None:
     learnt = AudioExamples([], [[AUDIO, 20, 21], [AUDIO, 20, 30, 31]], ["0", "1"], [0, 1], [0, 2])
     made = tiny.task(tiny.llm("llama"), Linear(), learnt)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import Linear as LoraLinear
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoModelForCausalLM,
@@ -193,6 +194,23 @@ def test_num_items_makes_accumulated_batches_one():
     parts = [pack(data.prefix, data.rests[part], data.targets[part]) for part in (slice(0, 1), slice(1, 3))]
     losses = [label_loss(label_logits(model, batch), batch.labels, num_items=pieces) for batch in parts]
     assert furthest(gradients(model, sum(losses)), whole) < 1e-5
+
+
+@pytest.mark.parametrize("head", ["plain", "bias", "adapted"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_of_some_pieces_are_those_of_the_whole_vocabulary(name, head):
+    """Gemma 2 caps its logits; a head with an adapter is multiplied whole."""
+    model, batch, some = tiny(name), pack(*EXAMPLES["several pieces"]), torch.tensor([3, 17, 60])
+    inner = model.get_base_model()
+    if head == "bias":
+        inner.lm_head.bias = torch.nn.Parameter(torch.randn(VOCABULARY), requires_grad=False)
+    if head == "adapted":
+        inner.lm_head = LoraLinear(inner.lm_head, "default", LoraConfig(r=2, init_lora_weights=False), r=2)
+    whole = label_logits(model, batch)[..., some]
+    few = label_logits(model, batch, vocabulary=some)
+    torch.testing.assert_close(few, whole, rtol=1e-6, atol=1e-6)
+    expected = gradients(model, whole.square().sum())
+    assert furthest(gradients(model, few.square().sum()), expected) < 1e-5
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
