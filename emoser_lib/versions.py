@@ -17,7 +17,7 @@ VERSIONS: Mapping[str, int] = MappingProxyType(
         "emoser_lib.corpora.audio": 1,
         "emoser_lib.systems.declared": 1,
         "emoser_lib.systems.fitting": 1,
-        "emoser_lib.systems.reading.label_logits": 1,
+        "emoser_lib.systems.reading.label_logits": 2,
         "emoser_lib.systems.reading.llm": 1,
         "emoser_lib.systems.reading.lora": 1,
         "emoser_lib.systems.reading.packed_attention": 1,

@@ -78,10 +78,10 @@ def test_packed_with_a_cached_prefix_or_in_rows_is_as_written_out_clip_by_clip(
         assert float((parameter.grad - gradients[key]).norm()) / scale < 1e-4, key
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", tiny.LLMS)
 def test_labels_of_one_piece_take_their_own_rows_of_the_vocabulary(name: str) -> None:
     """What the whole vocabulary sums up to is the same for them all, and gone where they are normalised."""
-    made = task(tiny(name), Linear(), heard())
+    made = tiny.task(tiny.llm(name), Linear(), tiny.examples())
     made.words = [[7], [10], [9]]
     batch = made.batch(range(4))
     prompt, sound = batch.prompt, made.model.heard(batch.sound)
