@@ -255,7 +255,7 @@ def test_papers_are_called_by_their_names(root: Path) -> None:
     """Chapters and commands have a parameter of this name: ``-p seed 1``."""
     folders = [root / name for name in ("tests", "scripts", "benchmarks", "notebooks", "book")]
     found = (path for folder in folders for path in folder.rglob("*.*") if path.suffix in {".py", ".md", ".ipynb"})
-    for path in [*read_through(root), *found, root / "README.md", root / "book/claims.yaml"]:
+    for path in [*modules(root), *found, root / "README.md", root / "book/claims.yaml"]:
         if "_build" not in path.parts:
             called = re.search(r"(?<!-p )\bseed [12]\b", path.read_text(encoding="utf-8"), re.IGNORECASE)
             assert not called, f"{path.relative_to(root)}: '{called and called[0]}' is THAU-UPM or EmoSLLM"

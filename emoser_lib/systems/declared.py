@@ -15,12 +15,12 @@ Layer = int | Literal["all"]
 Context = Literal["clip", "window", "batch"]
 """What an encoder hears besides a clip. "clip": nothing. "window": silence up to 30 s, as in Whisper's own training;
 the frames of the clip are kept. "batch": the batch's padding, unmasked, all of whose frames are kept, as in the
-released code of seed 1; so a clip's frames depend on the clips beside it and cannot be cached."""
+released code of THAU-UPM; so a clip's frames depend on the clips beside it and cannot be cached."""
 
 
 @dataclass(frozen=True)
 class Lora:
-    """The adapter: ΔW = (alpha / rank) · B A (seed 1, equation 1).
+    """The adapter: ΔW = (alpha / rank) · B A (THAU-UPM, equation 1).
 
     Attributes:
         rank: r, columns of B and rows of A.
@@ -38,11 +38,11 @@ class Lora:
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear layer for each frame (seed 1, section 3.3).
+    """One linear layer for each frame (THAU-UPM, section 3.3).
 
     Attributes:
-        stack: frames that are joined into one before the layer; 1 (seed 1).
-        pool: frames that are averaged into one before the layer; 1 (seed 1).
+        stack: frames that are joined into one before the layer; 1 (THAU-UPM).
+        pool: frames that are averaged into one before the layer; 1 (THAU-UPM).
     """
 
     stack: int = 1
@@ -55,12 +55,12 @@ class Linear:
 
 @dataclass(frozen=True)
 class Queries:
-    """Query pooling mapper (seed 2). What the seed and public reviews say: learnt queries are appended to the frames,
+    """Query pooling mapper (EmoSLLM). What the seed and public reviews say: learnt queries are appended to the frames,
     a Transformer encoder reads all, the queries' outputs are kept and projected. The rest is our choice.
 
     Attributes:
-        queries: how many, 32 (reviews of seed 2).
-        layers, heads, width: 2, 8 and 768 (reviews of seed 2).
+        queries: how many, 32 (reviews of EmoSLLM).
+        layers, heads, width: 2, 8 and 768 (reviews of EmoSLLM).
         mlp: width of the feed-forward layers, 3072 (our choice: four times the width).
         dropout: 0.1 (our choice).
         norm: layer normalisation before ("pre") or after ("post") each block; "pre" (our choice).
@@ -99,9 +99,9 @@ class Loss:
     """Cross-entropy over the labels, a clip's loss counted by the weight of its label.
 
     Attributes:
-        weights: "none"; "inverse": N / n of the label's n clips among N (released code of seed 1; with its 3,000 clips
-            fear weighs 130); "normalised": that divided by the number of labels, so that the mean weight of a clip is
-            1; "sqrt": the square root of "inverse".
+        weights: "none"; "inverse": N / n of the label's n clips among N (released code of THAU-UPM; with its 3,000
+            clips fear weighs 130); "normalised": that divided by the number of labels, so that the mean weight of a
+            clip is 1; "sqrt": the square root of "inverse".
         mean: what the sum of a batch is divided by: the sum of its "weights", as torch's CrossEntropyLoss does and so
             the released code, or its number of "clips". Divided by the weights, a factor common to them all is gone:
             "inverse" and "normalised" are then one, and a batch of one label is not weighted at all.
@@ -141,15 +141,15 @@ class Loss:
 
 @dataclass(frozen=True)
 class Training:
-    """How a system is trained. Adam with a learning rate that falls to 0 in a straight line (seed 1, section 4.2).
+    """How a system is trained. Adam with a learning rate that falls to 0 in a straight line (THAU-UPM, section 4.2).
 
     Attributes:
-        epochs: 6 (seed 1, of Gemma).
-        batch_size: clips a step, 4 (seed 1).
-        learning_rate: at the start, 1e-4 (seed 1).
+        epochs: 6 (THAU-UPM, of Gemma).
+        batch_size: clips a step, 4 (THAU-UPM).
+        learning_rate: at the start, 1e-4 (THAU-UPM).
         accumulation: steps whose gradients are summed up before an update; 1 (our choice).
         warmup: share of the steps in which the learning rate rises; 0 (our choice).
-        weight_decay: on everything that is trained; 0, so Adam (seed 1) and AdamW are one.
+        weight_decay: on everything that is trained; 0, so Adam (THAU-UPM) and AdamW are one.
         betas: Adam's, .9 and .999 (its authors').
         epsilon: Adam's, 1e-8 (its authors').
         final_rate: what is left of the learning rate in the end, as a share of it; 0.
@@ -203,10 +203,10 @@ class TextSystem:
     """A language model that reads the transcription and writes the label's word, declared.
 
     Attributes:
-        prompt: a name of ``PROMPTS``; Table 1's (seed 1).
+        prompt: a name of ``PROMPTS``; Table 1's (THAU-UPM).
         chat: how it is put before the model, see `prompts.chat_of`.
         words: a name of ``WORDS``; our choice, the paper does not say which words it trained on.
-        end: learn and score the end token after the word too; our choice: no, the loss is on the label (seed 1).
+        end: learn and score the end token after the word too; our choice: no, the loss is on the label (THAU-UPM).
         lora: the adapter.
         training: the hyper-parameters.
     """
@@ -235,18 +235,18 @@ class AudioSystem:
         prompt: a name of ``AUDIO_PROMPTS``.
         chat: how it is put before the model, see `prompts.chat_of`; "plain" (released code).
         words: a name of ``WORDS``; the released code has the prompt's adjectives.
-        layer: of the encoder: its number, -1 the last one (seed 1), or "weighted", a learnt sum of all.
-        bridge: `Linear` (seed 1) or `Queries` (seed 2).
+        layer: of the encoder: its number, -1 the last one (THAU-UPM), or "weighted", a learnt sum of all.
+        bridge: `Linear` (THAU-UPM) or `Queries` (EmoSLLM).
         scaled: see `AudioLLM`.
-        adaptation: an adapter in the language model; ``None``: it is frozen (seed 1).
-        ears: an adapter in the encoder, which then runs at each step (seed 1, section 6, of Qwen-Audio: future work);
+        adaptation: an adapter in the language model; ``None``: it is frozen (THAU-UPM).
+        ears: an adapter in the encoder, which then runs at each step (THAU-UPM, section 6, of Qwen-Audio: future work);
             ``None``: it has none.
         encoding: "cached": the frozen encoder runs once a clip; "live": at each step, as in the released code of seed
             1, where a clip may be heard with its batch (`encoders.Context`); "trained": it is trained along, as that
             code does as it is set.
         loss: how the labels are weighed.
-        window_seconds: cut clips into windows of this length, score each, average the probabilities (seed 2: 3
-            seconds; how they were cut is not known); 0: whole clips (seed 1).
+        window_seconds: cut clips into windows of this length, score each, average the probabilities (EmoSLLM: 3
+            seconds; how they were cut is not known); 0: whole clips (THAU-UPM).
         speech_weight: of the loss of writing down what is said, as an auxiliary task; 0: none.
         training: the hyper-parameters.
     """

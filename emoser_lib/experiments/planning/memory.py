@@ -1,4 +1,7 @@
-"""The memory that a training takes, counted on torch's meta device, which has shapes but no numbers."""
+"""The memory that one training takes, counted on torch's meta device, which has shapes but no numbers.
+
+What a whole run takes is in `dry_run`.
+"""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,9 +12,6 @@ from emoser_lib.experiments.training.folds import SCHEMES
 from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
 from emoser_lib.systems.checkpoints.folders import local_checkpoint
 from emoser_lib.systems.classical.baselines import BASELINES
-
-if TYPE_CHECKING:
-    pass
 
 
 def one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:

@@ -1,4 +1,4 @@
-"""Cut a corpus's training clips into folds: by clip as in seed 1, by video or by speaker."""
+"""Cut a corpus's training clips into folds: by clip as in THAU-UPM, by video or by speaker."""
 
 import warnings
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ SCHEMES = ("paper", "video", "speaker")
 """``paper`` may put clips of one video on both sides; ``video`` and ``speaker`` never share one."""
 
 N_FOLDS = 5
-"""As in seed 1, section 4.2."""
+"""As in THAU-UPM, section 4.2."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ def folds(corpus: Corpus, scheme: str = "paper", n_splits: int = N_FOLDS, seed: 
 
     Args:
         corpus: the corpus.
-        scheme: ``paper`` = StratifiedKFold (seed 1's released code); ``video`` or ``speaker`` =
+        scheme: ``paper`` = StratifiedKFold (THAU-UPM's released code); ``video`` or ``speaker`` =
             StratifiedGroupKFold over that column (our choice).
-        n_splits: number of folds; 5 as in seed 1.
-        seed: shuffles before the cut; 42 as in seed 1's released code.
+        n_splits: number of folds; 5 as in THAU-UPM.
+        seed: shuffles before the cut; 42 as in THAU-UPM's released code.
 
     Raises:
         UsageError: unknown scheme, or fewer than two folds.

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import errors, snapshot_download
 from safetensors import SafetensorError, safe_open
@@ -23,10 +23,6 @@ from emoser_lib.systems.checkpoints.catalogue import (
     PROVENANCE,
     CheckpointKind,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 SHIPPED = Path(__file__).parent / "demo_models"
 

@@ -4,22 +4,16 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 
 from emoser_lib.errors import UsageError
-from emoser_lib.systems.declared import Lora
+from emoser_lib.systems.declared import AudioSystem, Lora
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
 from emoser_lib.systems.reading.llm import LLM
-from emoser_lib.systems.reading.lora import adapted
-
-if TYPE_CHECKING:
-    from emoser_lib.systems.hearing.encoders.encoder import Encoder
-from emoser_lib.systems.declared import AudioSystem
-from emoser_lib.systems.reading.lora import TARGETS
+from emoser_lib.systems.reading.lora import TARGETS, adapted
 
 
 @contextmanager

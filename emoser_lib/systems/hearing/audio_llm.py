@@ -63,7 +63,7 @@ class AudioLLM(nn.Module):
             trained along.
         layer: of that encoder.
         scaled: multiply what the bridge gives by the language model's own scale of its embeddings (Gemma: the square
-            root of its width). Gemma's code did so with all it was given when seed 1 was written.
+            root of its width). Gemma's code did so with all it was given when THAU-UPM was written.
     """
 
     def __init__(

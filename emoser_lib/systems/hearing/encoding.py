@@ -46,7 +46,7 @@ class Hearing:
 def windows_of(waveform: np.ndarray, seconds: float) -> list[np.ndarray]:
     """Cut a waveform [samples] into windows of equal length, the last one ending where the clip does.
 
-    A clip that is no longer than a window is one; 0 seconds: no cutting. Our choice: seed 2 does not say how.
+    A clip that is no longer than a window is one; 0 seconds: no cutting. Our choice: EmoSLLM does not say how.
 
     >>> [len(window) / 16_000 for window in windows_of(np.zeros(112_000, np.float32), 3.0)]
     [3.0, 3.0, 3.0]

@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from emoser_lib.corpora import LABELS
 from emoser_lib.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    pass
 
 
 def _words(*words: str) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ AnswerKind = Literal["exact", "extracted", "several", "negated", "foreign", "mis
 """What an answer is. Only "exact" and "extracted" have a label."""
 
 FALLBACK = "neutral"
-"""What an answer without a label counts as (seed 1, section 3.2)."""
+"""What an answer without a label counts as (THAU-UPM, section 3.2)."""
 
 LEXICON: Mapping[str, str] = MappingProxyType(
     {
@@ -138,7 +138,7 @@ def parse_answer(text: str, labels: Sequence[str] = LABELS, mode: str = "strict"
 
 
 def to_label(answer: ParsedAnswer, fallback: str = FALLBACK) -> str:
-    """The label of an answer; without one the fallback, as in seed 1, section 3.2. It favours the fallback's class.
+    """The label of an answer; without one the fallback, as in THAU-UPM, section 3.2. It favours the fallback's class.
 
     >>> to_label(ParsedAnswer(None, "several"))
     'neutral'

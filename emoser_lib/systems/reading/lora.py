@@ -1,4 +1,4 @@
-"""LoRA adapters of a language model, trained on the words of labels (seed 1, section 3.1), with peft."""
+"""LoRA adapters of a language model, trained on the words of labels (THAU-UPM, section 3.1), with peft."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,8 @@
 """Attention of packed batches, clip by clip.
 
 Under one mask for the whole sequence, every clip's tokens are held against every other clip's before the mask hides
-them. Here each clip is held against the prefix and itself only; the numbers are the same.
+them. Here each clip is held against the prefix and itself only; the numbers are the same. The mask itself is
+`packing.PackedBatch.visible`.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""emotion2vec as an encoder: clip by clip, or as the released code of seed 1 runs it."""
+"""emotion2vec as an encoder: clip by clip, or as the released code of THAU-UPM runs it."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from emoser_lib.systems.hearing.encoders.encoder import Encoder
 class Emotion2vecFrames(Encoder):
     """emotion2vec, clip by clip: batching changes values near the padding even with the right mask.
 
-    With the context "batch" it does what the released code of seed 1 does: the waveforms of a batch are padded with
+    With the context "batch" it does what the released code of THAU-UPM does: the waveforms of a batch are padded with
     zeros and normalised together, and the mask that says where there is sound is handed over as the one that says where
     there is padding.
     """

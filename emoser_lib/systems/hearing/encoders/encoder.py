@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,11 +16,8 @@ from torch import Tensor, nn
 
 from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.systems.reading.packing import Movable
-
-if TYPE_CHECKING:
-    pass
 from emoser_lib.systems.declared import Context, Layer
+from emoser_lib.systems.reading.packing import Movable
 
 FRAME_SAMPLES = 320
 """Samples from one frame to the next: 20 ms."""
