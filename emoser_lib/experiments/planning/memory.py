@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from emoser_lib.systems.declared import Lora
 from emoser_lib.systems.hearing.bridges import Joined
 from emoser_lib.systems.hearing.encoders.encoder import Frames
-from emoser_lib.systems.reading.label_logits import batcher, finishing_at, packed_attention_of
+from emoser_lib.systems.reading.label_logits import batcher, packed_attention_of
 from emoser_lib.systems.reading.lora import add_lora
 from emoser_lib.systems.reading.packing import PackedBatch
 from emoser_lib.values import Immutable
@@ -161,9 +161,7 @@ def packed_forward(model: "CausalLM", shape: BatchShape) -> Callable[[], Tensor]
         ids = batch.input_ids[:, start:]
         read = {"input_ids": ids} if heard is None else {"inputs_embeds": _embeddings(model, ids, heard)}
         use_cache = bool(given) and states is not None
-        places = torch.arange(ids.numel(), device=device).view(ids.shape)[:, -keep:].flatten()
-        with finishing_at(model, places):
-            logits = model(**read, **attention, logits_to_keep=keep, use_cache=use_cache, **given).logits
+        logits = model(**read, **attention, logits_to_keep=keep, use_cache=use_cache, **given).logits
         return functional.cross_entropy(logits.flatten(0, 1).float(), batch.labels.pieces)
 
     return forward

@@ -6,8 +6,7 @@ usual padded ones go to any model.
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,7 +74,7 @@ def label_logits(
     """Return the logits where targets are predicted, [R, vocabulary], in the order of ``batch.labels.keep``.
 
     The model multiplies only these R hidden states with its vocabulary (``logits_to_keep`` of transformers), and
-    its own final soft-capping and scaling apply. Its last feed-forward block runs at them only (`finishing_at`).
+    its own final soft-capping and scaling apply.
 
     Args:
         model: a causal language model of transformers, or a PeftModel around one.
@@ -93,46 +92,14 @@ def label_logits(
     else:
         read |= packed_attention_of(model, batch, start) | {"position_ids": batch.position_ids[:, start:]}
         read |= {"past_key_values": prefix, "use_cache": prefix is not None}
-    with finishing_at(model, keep.flatten().nonzero()[:, 0]):
-        if vocabulary is None:
-            return model(**read).logits
-        head = model.get_output_embeddings()
-        if type(head) is not nn.Linear:  # with an adapter
-            return model(**read).logits[..., vocabulary]
-        name = next(name for name, module in model.named_modules() if module is head)
-        rows = {f"{name}.{key}": weights[vocabulary] for key, weights in head.named_parameters()}
-        return functional_call(model, rows, kwargs=read, tie_weights=False).logits
-
-
-@contextmanager
-def finishing_at(model: "CausalLM", places: Tensor) -> Iterator[None]:
-    """Let a model's last feed-forward block run at some tokens only: nothing of the others is read after it.
-
-    A mixture of experts runs as it is, and so does a model whose activations are computed twice, the second time
-    after this context.
-
-    Args:
-        model: as for `label_logits`.
-        places: int64, in the batch's rows one after the other.
-    """
-    inner: Any = getattr(model, "get_base_model", lambda: model)()
-    mlp = getattr(getattr(inner.get_decoder(), "layers", [None])[-1], "mlp", None)
-    if mlp is None or hasattr(mlp, "experts") or inner.is_activation_checkpointing:
-        yield
-        return
-    shape = torch.Size()
-
-    def pick(module: nn.Module, given: tuple[Tensor]) -> Tensor:
-        nonlocal shape
-        shape = given[0].shape
-        return given[0].flatten(0, 1)[places][None]
-
-    def put(module: nn.Module, given: Any, output: Tensor) -> Tensor:
-        everywhere = output.new_zeros(shape[:2].numel(), output.shape[-1])
-        return everywhere.index_copy(0, places, output[0]).unflatten(0, shape[:2])
-
-    with mlp.register_forward_pre_hook(pick), mlp.register_forward_hook(put):
-        yield
+    if vocabulary is None:
+        return model(**read).logits
+    head = model.get_output_embeddings()
+    if type(head) is not nn.Linear:  # with an adapter
+        return model(**read).logits[..., vocabulary]
+    name = next(name for name, module in model.named_modules() if module is head)
+    rows = {f"{name}.{key}": weights[vocabulary] for key, weights in head.named_parameters()}
+    return functional_call(model, rows, kwargs=read, tie_weights=False).logits
 
 
 def packed_attention_of(model: "CausalLM", batch: PackedBatch, start: int = 0) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def lines(home: Path) -> Path:
 
 def test_a_number_that_is_none_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the answer for clip b has a number that is not finite"):
-        kept_lines({}, (), [["a", "b"]], lambda clips: [0.5, float("nan")], tmp_path)
+        kept_lines({}, MODULE, [["a", "b"]], lambda clips: [0.5, float("nan")], tmp_path)
     assert not list(tmp_path.rglob("clips.jsonl"))
 
 

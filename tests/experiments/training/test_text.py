@@ -77,9 +77,9 @@ def test_a_cell_with_a_score_that_is_no_number_is_not_written(tmp_path: Path) ->
     scores = np.zeros((1, 2, 6), np.float32)
     scores[0, 1, 3] = -np.inf
     with pytest.raises(DataError, match="the scores of clip b are not finite"):
-        kept_cell({}, (), ["a", "b"], DEMO.labels, lambda folder: Trained(scores, [], 1, 1), tmp_path)
+        kept_cell({}, __name__, ["a", "b"], DEMO.labels, lambda folder: Trained(scores, [], 1, 1), tmp_path)
     assert not list(tmp_path.rglob("cell.json"))
-    cell = kept_cell({}, (), ["a", "b"], DEMO.labels, lambda folder: Trained(0 * np.exp(scores), [], 1, 1), tmp_path)
+    cell = kept_cell({}, __name__, ["a", "b"], DEMO.labels, lambda folder: Trained(0 * np.exp(scores), [], 1, 1), tmp_path)
     assert (cell.device, cell.processes) == ("cpu", 1)
 
 
