@@ -79,7 +79,8 @@ def test_a_cell_with_a_score_that_is_no_number_is_not_written(tmp_path: Path) ->
     with pytest.raises(DataError, match="the scores of clip b are not finite"):
         kept_cell({}, __name__, ["a", "b"], DEMO.labels, lambda folder: Trained(scores, [], 1, 1), tmp_path)
     assert not list(tmp_path.rglob("cell.json"))
-    cell = kept_cell({}, __name__, ["a", "b"], DEMO.labels, lambda folder: Trained(0 * np.exp(scores), [], 1, 1), tmp_path)
+    good = Trained(0 * np.exp(scores), [], 1, 1)
+    cell = kept_cell({}, __name__, ["a", "b"], DEMO.labels, lambda folder: good, tmp_path)
     assert (cell.device, cell.processes) == ("cpu", 1)
 
 
