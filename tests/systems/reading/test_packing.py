@@ -213,28 +213,6 @@ def test_logits_of_some_pieces_are_those_of_the_whole_vocabulary(name, head):
     assert furthest(gradients(model, few.square().sum()), expected) < 1e-5
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_last_feed_forward_block_runs_where_logits_are_read(checkpointing):
-    """Unless it runs a second time in the backward pass."""
-    model, data = tiny("gemma3").train(), EXAMPLES["several pieces"]
-    expected = gradients(model, reference(model, data))
-    if checkpointing:
-        model.gradient_checkpointing_enable()
-        model.enable_input_require_grads()
-    seen = []
-    layers = model.get_base_model().model.layers
-    for layer in layers:
-        layer.mlp.down_proj.register_forward_hook(lambda module, given, output: seen.append(output.shape[1]))
-    batch = pack(*data)
-    loss = batch_loss(model, batch)
-    tokens = batch.input_ids.shape[1]
-    assert seen == [tokens, tokens, tokens if checkpointing else int(batch.labels.keep.sum())]
-    assert furthest(gradients(model, loss), expected) < 1e-5
-    seen.clear()
-    model(input_ids=batch.input_ids)
-    assert seen[-1] == tokens  # nothing is left of it afterwards
-
-
 CHOICES = [[11], [12], [13, 14], [13, 15], [13, 14, 16]]
 """Labels of one, two and three pieces, some with the same beginning."""
 
