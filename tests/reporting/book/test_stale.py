@@ -194,7 +194,8 @@ import shutil, sys
 from pathlib import Path
 from emoser_lib.experiments.runs.profiles import plan
 notebook = Path(sys.argv[2])
-[run] = plan(notebook)
+_, _, _, _, profile, _, name = sys.argv
+[run] = plan(notebook, profile, name)
 folder = Path("runs") / run.chapter / run.key
 folder.mkdir(parents=True, exist_ok=True)
 shutil.copy(notebook, folder)
@@ -229,3 +230,9 @@ def test_snakemake_runs_what_is_stale(root: Path, tmp_path: Path) -> None:
     weights = next((tmp_path / LIBRARY).rglob("demo-gemma/model.safetensors"))
     weights.write_bytes(weights.read_bytes() + b" ")
     assert "rule run" in workflow("--dry-run")
+    hostile = tmp_path / "notebooks/profiles/mine.yaml"
+    hostile.write_text(
+        "03-classical:\n  \"$(touch INJECTED) two 'words' `touch INJECTED`; touch INJECTED\": {seed: 1}\n"
+    )
+    workflow("--config", "profile=mine", "--")
+    assert not (tmp_path / "INJECTED").exists(), "a run's name reached the shell as more than text"
