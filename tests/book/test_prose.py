@@ -49,7 +49,7 @@ LAYOUT = {"grid"}
 PACE = "how often the encoder gives a frame, by its architecture"
 
 PLANS = {"measure"}
-"""Pages of what is to be measured: their numbers are settings, goals, and what was seen before, and are said to be so."""
+"""Pages of what is to be measured: their numbers are settings, goals, and what was seen before."""
 
 FACTS: dict[str, dict[str, str]] = {
     "01-corpus": {
