@@ -40,7 +40,7 @@ NOT_A_RESULT = {
 }
 """Kinds of numbers that may be typed. Each is taken out of the text, in this order."""
 
-CODE = {"code", "code-block", "code-cell", "eval-rst"}
+CODE = {"clip", "code", "code-block", "code-cell", "eval-rst", "raw"}
 """Directives with nothing to read."""
 
 LAYOUT = {"grid"}
@@ -72,6 +72,7 @@ FACTS: dict[str, dict[str, str]] = {
         "as loud at 6 kHz as at 600 Hz": "what white noise is; two frequencies as an example",
     },
     "benchmark": {"rest 2": "the second of the pieces that are named"},
+    "index": {"270 million": "the size of the model, which its name gives"},
     "glossary": {
         "every 20 milliseconds": PACE,
         "about 50 a second": PACE,
