@@ -72,7 +72,6 @@ FACTS: dict[str, dict[str, str]] = {
         "as loud at 6 kHz as at 600 Hz": "what white noise is; two frequencies as an example",
     },
     "benchmark": {"rest 2": "the second of the pieces that are named"},
-    "index": {"270 million": "the size of the model, which its name gives"},
     "glossary": {
         "every 20 milliseconds": PACE,
         "about 50 a second": PACE,

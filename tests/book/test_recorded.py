@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from sphinx.errors import ExtensionError
 
 from emoser_lib.corpora import load_corpus
@@ -73,5 +74,11 @@ def test_one_clip_is_given_away_by_its_words_and_one_by_its_voice(root: Path) ->
     assert abs(drawn["loudness"][by_words]) < abs(drawn["loudness"][by_voice])
 
 
-def test_the_front_page_shows_more_than_one_seed(told: Any) -> None:
-    assert told("runs 05-gemma-lora-small-test*: macro_f1")[0] != "one"
+@pytest.mark.parametrize("name", ["README.md", "README.es.md"])
+def test_the_readme_has_the_front_pages_numbers(root: Path, told: Any, name: str) -> None:
+    front = (root / "book" / "index.md").read_text()
+    claims = {claim["id"]: claim["printed"] for claim in yaml.safe_load((root / "book" / "claims.yaml").read_text())}
+    shown = [told(text)[0] for text in re.findall(r"{recorded}`([^`]+)`", front)]
+    shown += [claims[claim] for claim in re.findall(r"{claim}`([^`]+)`", front)]
+    typed = re.findall(r"\b0\.\d+", (root / name).read_text())
+    assert sorted(typed) == sorted(number for number in shown if "." in number)
