@@ -13,7 +13,7 @@ import pytest
 
 ORDER = {
     "": (
-        "doctor", "errors", "values", "files", "environment", "source", "versions",
+        "doctor", "errors", "visible", "values", "files", "environment", "source", "versions",
         "corpora", "systems", "experiments", "reporting", "cli",
     ),
     "systems": (
@@ -22,7 +22,7 @@ ORDER = {
     ),
     "experiments": ("judging", "training", "settings", "runs", "planning"),
     "reporting": (
-        "report", "recorded_tables", "tables", "diagrams", "figures", "scores",
+        "escaping", "report", "recorded_tables", "tables", "diagrams", "figures", "scores",
         "ledger", "reading", "hearing", "audit", "robustness", "book",
     ),
 }  # fmt: skip

@@ -15,6 +15,7 @@ import click
 import emoser_lib
 from emoser_lib.doctor import WINDOWS
 from emoser_lib.errors import EmoserError
+from emoser_lib.visible import VisibleStream
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -65,6 +66,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that has no ñ gets \\xf1, not a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # What files and folders hold is text from strangers, which is not to act on a terminal.
+    sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr, returns=True)
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         code = emoser.main(standalone_mode=False)

@@ -18,6 +18,8 @@ from emoser_lib.experiments.judging.scoring import Score
 if TYPE_CHECKING:
     from emoser_lib.reporting.diagrams import Arrow, Box
 
+plt.rcParams["text.parse_math"] = False  # labels come from corpora and records: a $ is a $
+
 WIDTH = 6.0
 """Inches. With it the default letters are still readable on a telephone."""
 
@@ -268,6 +270,7 @@ def score_by_cost(table: pd.DataFrame) -> Figure:
             named = f"{name} ({row['source']})"
             axes.errorbar(row["GFLOP a clip"], row["macro_f1"], error, fmt=marker, color=colour, capsize=3, label=named)
         axes.set(title=clips, xlabel="GFLOP a clip", ylim=(0, 1), xscale="log")
+        axes.xaxis.set_major_formatter("{x:g}")  # not 10 to the power of something, which is a formula
         axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     grid[0][0].set_ylabel("macro-F1")
     sns.despine(figure)

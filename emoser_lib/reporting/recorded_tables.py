@@ -181,7 +181,7 @@ def _provenance(record: Record) -> Iterator[Row]:
         "command": record.command,
         "commit": record.commit or NOT_RECORDED,
         "date": record.date[:10],
-        "time": f"{record.seconds:.0f} s, {record.hardware['cpu']}, {record.hardware['cores']} cores",
+        "time": f"{record.seconds:.0f} s, {record.hardware.cpu}, {record.hardware.cores} cores",
         "device and precision": record.devices,
         "accelerator": record.accelerator,
     }

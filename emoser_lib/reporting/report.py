@@ -1,7 +1,6 @@
 """What a notebook tells the page and its record."""
 
 import math
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from IPython.display import HTML, display, publish_display_data
 
 from emoser_lib.corpora import Corpus, describe
 from emoser_lib.environment import computing
+from emoser_lib.reporting.escaping import as_text
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -48,8 +48,8 @@ def _null_where_not_finite(value: Any) -> Any:
 def introduce(corpus: Corpus) -> None:
     """Show one line that says what is read, and tell the record which data they were."""
     told = {"name": corpus.name, "sha256": corpus.sha256, "clips": len(corpus)}
-    splits = ", ".join(f"{s.clips:,} {name}" for name, s in describe(corpus).splits.items())
-    text = f"Corpus <code>{corpus.name}</code>: {splits} clips; sha256 <code>{corpus.sha256[:12]}…</code>"
+    splits = ", ".join(f"{s.clips:,} {as_text(name)}" for name, s in describe(corpus).splits.items())
+    text = f"Corpus <code>{as_text(corpus.name)}</code>: {splits} clips; sha256 <code>{corpus.sha256[:12]}…</code>"
     display(
         HTML(f'<p class="emoser-corpus">{text}</p>'), metadata={"emoser": {"corpus": told, "computing": computing()}}
     )
@@ -70,8 +70,8 @@ def _introduce(what: str, name: str, sha256: str, noted: str, model: "Module") -
     told = {"name": name, "sha256": sha256, "note": noted}
     told |= {"device": first.device.type, "dtype": str(first.dtype).removeprefix("torch.")}
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    note = f" ({escape(noted)})" if noted else ""
+    note = f" ({as_text(noted)})" if noted else ""
     size = f"{millions:,.0f}" if millions >= 10 else f"{millions:.1f}"
-    text = f"{what} <code>{escape(name)}</code>{note}: {size} million parameters; sha256 of its weights "
+    text = f"{what} <code>{as_text(name)}</code>{note}: {size} million parameters; sha256 of its weights "
     html = f'<p class="emoser-corpus">{text}<code>{sha256[:12]}…</code></p>'
     display(HTML(html), metadata={"emoser": {"checkpoints": [told], "computing": computing()}})

@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from emoser_lib.corpora import Corpus, check, clip_seconds
 from emoser_lib.corpora.describe import Description
 from emoser_lib.experiments import paper_interval
+from emoser_lib.reporting.escaping import as_text
 from emoser_lib.systems.classical.baselines import BASELINES
 
 TABLE_3 = "thau-table3-"
@@ -137,8 +138,9 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
         return HTML("<p>Nothing to show for this corpus, or nothing recorded yet.</p>")
     longest = max(len(str(cell)) for cell in [*frame.to_numpy().ravel(), *frame.index])
     with pd.option_context("display.max_colwidth", None):
-        html = frame.to_html(
-            formatters={column: _format_of(frame[column], digits) for column in frame.select_dtypes("number")},
+        html = frame.rename(index=_shown, columns=_shown).to_html(
+            formatters=[_format_of(frame.iloc[:, n], digits) for n in range(frame.shape[1])],
+            escape=False,
             index=not isinstance(frame.index, pd.RangeIndex),
             index_names=False,
             na_rep="",
@@ -149,6 +151,12 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
     return HTML(f"<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Table'>{html}</div>")
 
 
+def _shown(name: object) -> object:
+    return as_text(name) if isinstance(name, str) else name
+
+
 def _format_of(column: pd.Series, digits: int) -> Callable[[object], str]:
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return as_text
     whole = (column.dropna() % 1 == 0).all()
     return ("{:,.0f}" if whole else f"{{:.{digits}f}}").format

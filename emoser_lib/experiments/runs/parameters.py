@@ -18,6 +18,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.visible import shortened
 
 TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 """The annotations a parameter may have; ``list[float]`` and the like too."""
@@ -30,6 +31,45 @@ class NumberLoader(yaml.SafeLoader):
 NumberLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
+
+LARGEST_YAML = 1_000_000
+"""Characters of a text, as it stands and with all its aliases written out (our choice)."""
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML whose numbers are Python's, and which stands for no more than it seems to.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, too large, too deep, or its aliases (``*name``) multiply.
+
+    >>> load_yaml("{rate: 1e-4}")
+    {'rate': 0.0001}
+    """
+    if len(text) > LARGEST_YAML:
+        raise yaml.YAMLError(f"it has more than {LARGEST_YAML:,} characters")
+    loader = NumberLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None and _values_of(node, {}) > LARGEST_YAML:
+            raise yaml.YAMLError("its aliases stand for too much")
+        return None if node is None else loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is too deep, or holds itself") from None
+    except (ValueError, OverflowError) as error:  # a date or number that there is not
+        raise yaml.YAMLError(str(error)) from None
+    finally:
+        loader.dispose()
+
+
+def _values_of(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; a node that holds itself ends in a RecursionError."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1 + len(node.value)
+    if id(node) not in known:
+        inner = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_values_of(part, known) for part in inner)
+    return known[id(node)]
+
 
 TRUE_FALSE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -59,8 +99,9 @@ class Parameter:
             json.dumps(valid, allow_nan=False)
             return valid
         except (ValueError, TypeError):  # pydantic's ValidationError is a ValueError
+            means = self.help or "see the notebook"
             raise UsageError(
-                f"parameter '{self.name}' takes {self.annotation}, not {value!r}: {self.help or 'see the notebook'}."
+                f"parameter '{self.name}' takes {self.annotation}, not {shortened(value)}: {means}."
             ) from None
 
     def parse(self, text: str) -> Any:
@@ -85,7 +126,7 @@ class Parameter:
 
     def _parse_collection(self, text: str) -> Any:
         try:
-            value = yaml.load(text, NumberLoader)
+            value = load_yaml(text)
         except yaml.YAMLError:
             value = text
         return self.check(value)

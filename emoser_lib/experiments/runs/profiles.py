@@ -12,7 +12,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from emoser_lib.errors import DataError, UsageError, did_you_mean
-from emoser_lib.experiments.runs.parameters import parameters_of, read_notebook, resolve
+from emoser_lib.experiments.runs.names import checked_name
+from emoser_lib.experiments.runs.parameters import load_yaml, parameters_of, read_notebook, resolve
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.experiments.settings.chapters import CHAPTERS
 
@@ -65,7 +66,8 @@ def plan(
         UsageError: the profile, the run, a name, a type or a range is wrong.
         DataError: the notebook or the profile's file is damaged.
     """
-    changed, runs = changed or {}, _profile_runs(notebook, profile)
+    checked_name(notebook.stem, "notebook")
+    changed, runs = changed or {}, _profile_runs(notebook, checked_name(profile, "profile"))
     if only is not None and only not in runs:
         hint = did_you_mean(only, list(runs))
         raise UsageError(
@@ -104,17 +106,19 @@ def _profile_runs(notebook: Path, profile: str) -> dict[str, dict[str, Any]]:
             f"there is no profile '{profile}'{did_you_mean(profile, known)}: known are {', '.join(known) or 'none'}."
         )
     try:
-        chapters = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        chapters = PROFILE_SHAPE.validate_python(chapters)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not YAML ({str(error).splitlines()[0]}): correct it.") from None
+        chapters = PROFILE_SHAPE.validate_python(load_yaml(path.read_text(encoding="utf-8")) or {})
     except ValidationError:
         raise DataError(f"{path} is not of the form 'notebook: {{run: {{name: value}}}}': correct it.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not YAML ({str(error).splitlines()[0]}): correct it.") from None
     if notebook.stem not in chapters:
         raise UsageError(
             f"profile '{profile}' has no run of {notebook.stem}: it has runs of {', '.join(chapters) or 'nothing'}."
         )
-    return {name: values or {} for name, values in (chapters[notebook.stem] or {}).items()}
+    try:
+        return {checked_name(name, "run"): values or {} for name, values in (chapters[notebook.stem] or {}).items()}
+    except UsageError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _as_typed(value: Any) -> str:

@@ -1,18 +1,46 @@
 """Records: one small JSON per run, status included."""
 
 import json
+import re
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from emoser_lib.environment import ROOT
 from emoser_lib.errors import DataError
+from emoser_lib.experiments.runs.names import RunName
 from emoser_lib.files import write_whole
+from emoser_lib.visible import visible
 
 NOT_RECORDED = "not recorded"
 """What pages show where a record of schema 1 does not say it."""
+
+HOME = re.compile(r"(?<![\w.~…/\\-])(?:[A-Za-z]:)?[\\/](?:home|Users)[\\/][^\\/\s'\"]+|(?<![\w.~…/-])/root(?![\w.-])")
+"""A home folder, whoever's: its name is a person's."""
+
+ABSOLUTE = re.compile(r"(?<![\w.~…:/\\-])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"<>|,;:()\[\]{}]+)+(?=[\\/][^\\/\s])")
+"""An absolute path up to its last name."""
+
+
+def portable(value: Any) -> Any:
+    r"""Return a value whose texts may be published: paths without the folders of a machine, nothing that acts unseen.
+
+    >>> portable({"error": "/scratch/ana/x/a.wav is not there", "root": "C:\\Users\\ana\\my clips"})
+    {'error': '…/a.wav is not there', 'root': '~\\my clips'}
+    """
+    if isinstance(value, dict):
+        return {portable(name): portable(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(inner) for inner in value]
+    return visible(ABSOLUTE.sub("…", HOME.sub("~", value))) if isinstance(value, str) else value
+
+
+def _is_a_date(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 class RunStatus(StrEnum):
@@ -43,6 +71,15 @@ class Checkpoint(BaseModel):
     dtype: str | None = None
 
 
+class Hardware(BaseModel):
+    """Machine that a run was executed on."""
+
+    cpu: str
+    cores: int | None
+    memory_gb: float
+    system: str = ""
+
+
 class Computing(BaseModel):
     """Devices, memory and processes that the kernel computed with.
 
@@ -58,15 +95,18 @@ class Computing(BaseModel):
 
 
 class Record(BaseModel):
-    """One execution of a notebook with its parameters. The schema of ``record.json``."""
+    """One execution of a notebook with its parameters. The schema of ``record.json``.
+
+    Its names are `RunName`, as they become files and links; all its other texts are `portable`.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     schema_version: Literal[1, 2] = 2
-    notebook: str
-    profile: str
-    run: str
-    key: str
+    notebook: RunName
+    profile: RunName
+    run: RunName
+    key: RunName
     command: str
     status: RunStatus
     error: str | None = None
@@ -80,9 +120,14 @@ class Record(BaseModel):
     seconds: float
     peak_memory_mb: float
     versions: dict[str, str]
-    hardware: dict[str, Any]
+    hardware: Hardware
     commit: str | None
-    date: str
+    date: Annotated[str, StringConstraints(pattern=r"Z$"), AfterValidator(_is_a_date)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _portable(cls, given: Any) -> Any:
+        return portable(given)
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
 from emoser_lib.experiments.runs.answers import ANSWERS, FOLDER
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.profiles import PlannedRun
-from emoser_lib.experiments.runs.records import Record, RunStatus, Told, write_record
+from emoser_lib.experiments.runs.records import Hardware, Record, RunStatus, Told, portable, write_record
 from emoser_lib.files import locked, write_whole
 
 POLL_SECONDS = 0.2
@@ -310,7 +310,7 @@ def _record(planned: PlannedRun, outcome: Outcome) -> Record:
         seconds=round(outcome.seconds, 1),
         peak_memory_mb=round(outcome.peak_memory_mb),
         versions=versions(),
-        hardware=hardware(),
+        hardware=Hardware(**hardware()),
         commit=commit(),
         date=now(),
     )
@@ -327,21 +327,29 @@ def _write(folder: Path, planned: PlannedRun, outcome: Outcome, record: Record) 
     if ok and outcome.answers is not None:
         write_whole(folder / ANSWERS, outcome.answers)
     if outcome.notebook is not None:
-        text = _without_paths(nbformat.writes(outcome.notebook), planned.notebook.parent)
+        text = _without_paths(nbformat.writes(outcome.notebook), planned)
         write_whole(folder / names[ok], text + "\n")
     write_record(path, record)
     return path
 
 
-def _without_paths(text: str, notebooks: Path) -> str:
-    """Replace the folders of this machine, which a traceback or a warning may name."""
+def _without_paths(text: str, planned: PlannedRun) -> str:
+    """Replace the folders of this machine, which parameters, a traceback or a warning may name."""
     text = re.sub(re.escape(tempfile.gettempdir()) + r"/ipykernel_\d+/\d+\.py", "cell.py", text)
     library = Path(sys.prefix, "lib")
-    named = {data_home(): "$EMOSER_DATA", notebooks: ".", ROOT: ".", library: "$VIRTUAL_ENV/lib", Path.home(): "~"}
+    named = {
+        data_home(): "$EMOSER_DATA",
+        planned.notebook.parent: ".",
+        ROOT: ".",
+        library: "$VIRTUAL_ENV/lib",
+        Path.home(): "~",
+    }
     for folder in sorted(named, key=lambda path: len(path.parts), reverse=True):
         # Not the root, nor an empty home: they would match in every address.
         if folder.is_absolute() and len(folder.parts) > 1:
             # At the start of a path, which in a traceback follows a colour code such as \x1b[32m.
             start = r"(?:(?<![\w.~/-])|(?<=\dm))"
             text = re.sub(rf"{start}{re.escape(str(folder))}(?![\w.-])", named[folder], text)
+    for given in (planned.parameters.get("corpus_options", {}).get("root"), planned.parameters.get("predictions")):
+        text = text.replace(given, portable(given)) if given else text
     return text

@@ -12,6 +12,7 @@ from emoser_lib.experiments.training.folds import SCHEMES
 from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
 from emoser_lib.systems.checkpoints.folders import local_checkpoint
 from emoser_lib.systems.classical.baselines import BASELINES
+from emoser_lib.visible import shortened
 
 
 def one_of(known: Mapping[str, object] | tuple[str, ...], what: str) -> Any:
@@ -80,8 +81,8 @@ class Settings(BaseModel):
             name = ".".join(map(str, first["loc"]))
             reason = first["msg"].removeprefix("Value error, ")
             reason = f"{reason[0].lower()}{reason[1:]}"
-            said = f"parameter '{name}' is {first['input']!r}: {reason}" if name else f"these parameters: {reason}"
-            raise UsageError(f"{said}.") from None
+            given = f"parameter '{name}' is {shortened(first['input'])}" if name else "these parameters"
+            raise UsageError(f"{given}: {reason}.") from None
         check_options(settings.corpus, settings.corpus_options)
         return settings
 

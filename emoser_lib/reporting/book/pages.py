@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 
 import nbformat
@@ -14,6 +13,7 @@ from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_li
 from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.stale import same_code
 from emoser_lib.reporting.book.uses import Library
+from emoser_lib.reporting.escaping import as_text
 
 COPIED = Path("extra")
 """Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
@@ -29,7 +29,7 @@ def run_card(record: Record) -> str:
     weights = "; ".join(
         f"{c.name} (sha256 {c.sha256[:12]}…{', ' + c.note if c.note else ''})" for c in record.checkpoints
     )
-    machine = f"{record.hardware['cpu']}, {record.hardware['cores']} cores, {record.hardware['memory_gb']} GB"
+    machine = f"{record.hardware.cpu}, {record.hardware.cores} cores, {record.hardware.memory_gb} GB"
     rows = {
         "run": f"{record.run}, key {record.key}",
         "corpus": corpus,
@@ -43,18 +43,18 @@ def run_card(record: Record) -> str:
         "commit and date": f"{record.commit or NOT_RECORDED}, {record.date}",
         "again": record.command,
     }
-    told = {name: escape(str(value)) for name, value in rows.items()}
-    told["run"] += f", <a href='{escape(run_link(record))}'>record</a>"
+    told = {name: as_text(value) for name, value in rows.items()}
+    told["run"] += f", <a href='{as_text(run_link(record))}'>record</a>"
     body = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in told.items())
     return (
-        f"<div class='emoser-run-card emoser-run-card-{escape(record.profile)}'>"
-        f"<details><summary>{_badge(record)} {escape(_caution(record))}</summary>"
+        f"<div class='emoser-run-card emoser-run-card-{as_text(record.profile)}'>"
+        f"<details><summary>{_badge(record)} {as_text(_caution(record))}</summary>"
         f"<table><tbody>{body}</tbody></table></details></div>"
     )
 
 
 def _badge(record: Record) -> str:
-    return f"<span class='emoser-profile emoser-profile-{escape(record.profile)}'>{escape(record.profile)}</span>"
+    return f"<span class='emoser-profile emoser-profile-{as_text(record.profile)}'>{as_text(record.profile)}</span>"
 
 
 def _caution(record: Record) -> str:
@@ -62,7 +62,7 @@ def _caution(record: Record) -> str:
     corpus = record.corpus.name if record.corpus else "no corpus"
     about = "synthetic clips: these numbers say nothing about the papers" if corpus == "demo" else f"corpus {corpus}"
     models = ", ".join(f"{used.name} ({used.note})" if used.note else used.name for used in record.checkpoints)
-    with_models = f", with {escape(models)}" if models else ""
+    with_models = f", with {models}" if models else ""
     return f"Run on {about}{with_models}. {record.seconds:.0f} s, {record.date[:10]}."
 
 
@@ -136,20 +136,20 @@ def _table(records: Sequence[Record], link: Callable[[Record], str] | None = Non
     ]
     rows = []
     for record in sorted(records, key=lambda r: (r.notebook, r.profile, r.run)):
-        status = escape(record.status) + (f": {escape(record.error)}" if record.error else "")
-        run = f"<a href='{escape(link(record))}'>{escape(record.run)}</a>" if link else escape(record.run)
+        status = as_text(record.status) + (f": {as_text(record.error)}" if record.error else "")
+        run = f"<a href='{as_text(link(record))}'>{as_text(record.run)}</a>" if link else as_text(record.run)
         cells = [
-            escape(record.notebook),
+            as_text(record.notebook),
             f"{_badge(record)} {run}",
             status,
-            escape(record.corpus.name if record.corpus else ""),
+            as_text(record.corpus.name if record.corpus else ""),
             f"{record.seconds:.0f} s",
             f"{record.peak_memory_mb:,.0f} MB",
-            escape(record.devices),
-            escape(record.accelerator),
-            f"<time datetime='{escape(record.date)}'>{_age(record.date)}</time>",
-            f"<code>{escape((record.commit or NOT_RECORDED)[:19])}</code>",
-            escape(", ".join(f"{k} = {v}" for k, v in record.parameters.items())),
+            as_text(record.devices),
+            as_text(record.accelerator),
+            f"<time datetime='{as_text(record.date)}'>{_age(record.date)}</time>",
+            f"<code>{as_text((record.commit or NOT_RECORDED)[:19])}</code>",
+            as_text(", ".join(f"{k} = {v}" for k, v in record.parameters.items())),
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     header = "".join(f"<th scope='col'>{name}</th>" for name in head)

@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import nbformat
 from nbformat.v4 import new_markdown_cell
@@ -11,6 +10,7 @@ from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.records import Record
 from emoser_lib.reporting.book.reference import anchor
 from emoser_lib.reporting.book.uses import PACKAGE, Chapter, Defined, Library
+from emoser_lib.reporting.escaping import as_text
 
 READS = "published_records"
 """The function through which the library reads the committed records."""
@@ -118,8 +118,8 @@ def _short(name: str) -> str:
 
 
 def _link(target: str, text: str, code: bool = False) -> str:
-    shown = f"<code>{escape(text)}</code>" if code else escape(text)
-    return f"<a href='{escape(target)}'>{shown}</a>"
+    shown = f"<code>{as_text(text)}</code>" if code else as_text(text)
+    return f"<a href='{as_text(target)}'>{shown}</a>"
 
 
 def _page_cell(html: str, name: str) -> nbformat.NotebookNode:

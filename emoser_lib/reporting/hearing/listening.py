@@ -4,7 +4,6 @@ import base64
 import io
 import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import soundfile
 from IPython.display import HTML
 
 from emoser_lib.corpora import SAMPLE_RATE, Condition, Corpus, alter
+from emoser_lib.reporting.escaping import as_text
 from emoser_lib.reporting.scores import gold_for
 
 
@@ -51,7 +51,8 @@ def listen(corpus: Corpus, clip_ids: Sequence[str], said: pd.DataFrame | None = 
         said: what systems say of them: one row per clip, one column per system.
     """
     if not clip_ids:
-        return HTML(f"<p>No audio here: <code>emoser corpus fetch {escape(corpus.name)}</code> says how to get it.</p>")
+        name = as_text(corpus.name)
+        return HTML(f"<p>No audio here: <code>emoser corpus fetch {name}</code> says how to get it.</p>")
     labels = gold_for(corpus, pd.Index(clip_ids))
     answers = {} if said is None else said.T.to_dict()
     rows = "".join(_row(corpus.row(clip), labels[clip], answers.get(clip, {})) for clip in clip_ids)
@@ -70,7 +71,7 @@ def listen_under(corpus: Corpus, clip_id: str, conditions: Iterable[Condition], 
     rows = []
     for condition in conditions:
         there = alter(corpus, condition, seed)
-        name, read = escape(condition.name), escape(there.row(clip_id)["transcription"])
+        name, read = as_text(condition.name), as_text(there.row(clip_id)["transcription"])
         player = _played(there.waveform(clip_id), condition.name)
         rows.append(f"<tr><th scope='row'>{name}</th><td>{player}</td><td lang='es'>{read}</td></tr>")
     return HTML(f"<table class='emoser-listen'><tbody>{''.join(rows)}</tbody></table>")
@@ -82,15 +83,15 @@ def _played(waveform: np.ndarray, name: str) -> str:
     soundfile.write(file, waveform / max(1.0, float(np.abs(waveform).max())), SAMPLE_RATE, format="MP3")
     data = base64.b64encode(file.getvalue()).decode()
     return (
-        f"<audio controls preload='metadata' aria-label='{escape(name)}' src='data:audio/mpeg;base64,{data}'></audio>"
+        f"<audio controls preload='metadata' aria-label='{as_text(name)}' src='data:audio/mpeg;base64,{data}'></audio>"
     )
 
 
 def _row(clip: pd.Series, of: str, said: Mapping[Any, Any]) -> str:
     kind = mimetypes.guess_type(clip["audio"])[0] or "audio/wav"
     data = base64.b64encode(Path(clip["audio"]).read_bytes()).decode()
-    label, text = escape(of), escape(clip["transcription"])
+    label, text = as_text(of), as_text(clip["transcription"])
     player = f"<audio controls preload='metadata' aria-label='{label}' src='data:{kind};base64,{data}'></audio>"
-    answers = "<br>".join(f"{escape(str(name))}: <b>{escape(str(answer))}</b>" for name, answer in said.items())
+    answers = "<br>".join(f"{as_text(name)}: <b>{as_text(answer)}</b>" for name, answer in said.items())
     told = f"<td>{answers}</td>" if said else ""
     return f"<tr><th scope='row'>{label}</th><td>{player}</td>{told}<td lang='es'>{text}</td></tr>"

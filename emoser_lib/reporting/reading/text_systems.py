@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,6 +10,7 @@ from IPython.display import HTML
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import score
+from emoser_lib.reporting.escaping import as_text
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.prompts.text import AUDIO, PromptBatch, prompt_named
 from emoser_lib.systems.prompts.words import WORDS, words_for
@@ -40,7 +40,7 @@ def tokens(batch: PromptBatch, tokenizer: "PreTrainedTokenizerBase", clip: int =
     table = batch.table(tokenizer, clip)
     for number, piece, text, part in zip(*(table[name] for name in ("id", "piece", "text", "part")), strict=True):
         # A token may be a part of a letter only: then its name says more than a replacement character.
-        seen = escape((piece if "\ufffd" in text else text).replace(" ", "·").replace("\n", "↵"))
+        seen = as_text((piece if "\ufffd" in text else text).replace(" ", "·").replace("\n", "↵"))
         if number == AUDIO:
             seen, part = f"<b>audio: {places} embeddings</b>", "rest"
         after = "<br>" if text.endswith("\n") else "<wbr>"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from html import unescape
 from typing import Any
 
 import nbformat
@@ -15,13 +16,14 @@ from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.uses import Library
 
 TABLE = {"text/html": "<div><table><tr><td>1</td></tr></table></div>"}
+MACHINE = {"cpu": "a", "cores": 2, "memory_gb": 8}
 IMPORTS = "from emoser_lib.reporting import figures, recorded, show, tables"
 
 
 def record(**changed: object) -> Record:
     told = {
         "notebook": "09-try", "profile": "demo", "run": "one", "key": "demo-1", "command": "", "status": RunStatus.OK,
-        "parameters": {}, "seconds": 1, "peak_memory_mb": 1, "versions": {}, "hardware": {}, "commit": None,
+        "parameters": {}, "seconds": 1, "peak_memory_mb": 1, "versions": {}, "hardware": MACHINE, "commit": None,
         "date": "2026-01-02T03:04:05Z",
     }  # fmt: skip
     return Record(**(told | changed))
@@ -40,7 +42,7 @@ def page(*cells: Any, published: tuple[Record, ...] = ()) -> nbformat.NotebookNo
 def lines(*cells: Any, published: tuple[Record, ...] = ()) -> list[list[str]]:
     """The targets of the links of each line of provenance."""
     shown = [c.source for c in page(*cells, published=published).cells if "emoser-provenance" in c.source]
-    return [re.findall(r"href='([^']*)'", line) for line in shown]
+    return [re.findall(r"href='([^']*)'", unescape(line)) for line in shown]
 
 
 @pytest.mark.parametrize(

@@ -217,10 +217,10 @@ def test_snakemake_runs_what_is_stale(root: Path, tmp_path: Path) -> None:
     runs.chmod(runs.stat().st_mode | stat.S_IXUSR)
     environment = os.environ | {"PATH": f"{runs.parent}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path)}
 
-    def workflow(*options: str) -> str:
+    def workflow(*options: str, code: int = 0) -> str:
         command = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", "--cores", "1", *options]
         done = subprocess.run([*command, "runs"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.returncode == code, done.stderr[-2000:]
         return done.stdout + done.stderr
 
     workflow()
@@ -234,5 +234,6 @@ def test_snakemake_runs_what_is_stale(root: Path, tmp_path: Path) -> None:
     hostile.write_text(
         "03-classical:\n  \"$(touch INJECTED) two 'words' `touch INJECTED`; touch INJECTED\": {seed: 1}\n"
     )
-    workflow("--config", "profile=mine", "--")
+    refused = workflow("--config", "profile=mine", "--", code=1)
+    assert "emoser: notebooks/profiles/mine.yaml: the run" in refused and "File " not in refused
     assert not (tmp_path / "INJECTED").exists(), "a run's name reached the shell as more than text"
