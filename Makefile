@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench bench-hearing bench-answering test test-python check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench bench-hearing bench-answering test test-python audit-packages check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,10 @@ test: book browser ## build the book, then run all tests
 test-python: ## the tests that need no torch on another Python: make test-python PYTHON=python3.13
 	@scripts/test_python.sh "$(PYTHON)"
 
+audit-packages: setup ## ask PyPI for known weaknesses of the pinned packages (pip-audit, in .venv-audit)
+	@test -x .venv-audit/bin/pip-audit || { $(BIN)/python -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit; }
+	@.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict $(ARGS)
+
 check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
 
 lint: setup ## ruff: rules and format
@@ -83,5 +87,5 @@ clean: ## remove the built book and the tools' caches; runs stay
 	rm -rf book/_build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv, .venv-bench, .venv-python and every run too
-	rm -rf $(VENV) .venv-bench .venv-python runs .snakemake .snakemake.lock
+distclean: clean ## remove .venv, .venv-bench, .venv-python, .venv-audit and every run too
+	rm -rf $(VENV) .venv-bench .venv-python .venv-audit runs .snakemake .snakemake.lock

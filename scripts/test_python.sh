@@ -7,7 +7,7 @@ named=${1:?name a Python, for example: make test-python PYTHON=python3.13}
 # The rooms without torch and what else declares and judges: their tests, and the examples in their docstrings.
 rooms=(corpora experiments/judging experiments/runs experiments/settings)
 tests=("${rooms[@]/#/tests/}" tests/cli/test_submission.py tests/experiments/training/test_folds.py tests/test_environment.py)
-examples=("${rooms[@]/#/emoser_lib/}" emoser_lib/{environment,errors,files,values}.py emoser_lib/experiments/training/folds.py
+examples=("${rooms[@]/#/emoser_lib/}" emoser_lib/{environment,errors,files,values,visible}.py emoser_lib/experiments/training/folds.py
   emoser_lib/systems/{declared,classical/baselines,classical/clips}.py emoser_lib/systems/prompts)
 left_out='^(torch|transformers|peft|playwright|axe-playwright-python)\b'
 

@@ -97,8 +97,9 @@ def _warn(message: Warning | str, *_: object) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    # A cell that is quoted may have several lines.
-    print(f"emoser: {' '.join(message.splitlines())}", file=sys.stderr)
+    # A cell that is quoted may have several lines, and a name thousands of characters.
+    said = " ".join(message.splitlines())
+    print(f"emoser: {said if len(said) <= 1200 else f'{said[:800]} … {said[-300:]}'}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from emoser_lib.cli.options import json_option, print_json
+from emoser_lib.cli.options import FiniteRange, json_option, print_json
 from emoser_lib.errors import UsageError
 from emoser_lib.systems.hearing.cache_contents import cached_encoders, features_home, prune
 
@@ -34,7 +34,7 @@ def cache_size(as_json: bool) -> None:
 
 
 @cache.command("prune")
-@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Not used for so many days.")
+@click.option("--older-than", type=FiniteRange(min=0), metavar="DAYS", help="Not used for so many days.")
 @click.option("--encoder", metavar="NAME", help="Of this encoder: its name, or the key that `size` shows.")
 @click.option("--all", "everything", is_flag=True, help="Of all encoders.")
 @json_option

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
+from emoser_lib.cli.options import FiniteRange, json_option, own_folder, own_folder_options, print_json
 from emoser_lib.corpora import SOURCES, check, data_home, describe, fetch, load_corpus
 
 
@@ -58,7 +58,7 @@ def corpus_describe(name: str, as_json: bool, **own: Any) -> None:
 @corpus.command("check")
 @click.argument("name")
 @own_folder_options
-@click.option("--longest", type=click.FloatRange(min=0.03), default=30.0, show_default=True, help="Seconds.")
+@click.option("--longest", type=FiniteRange(min=0.03), default=30.0, show_default=True, help="Seconds.")
 @json_option
 def corpus_check(name: str, longest: float, as_json: bool, **own: Any) -> int:
     """Name every clip with something wrong; exit code 1 if any has a fault that needs repair.

@@ -1,6 +1,7 @@
 """What several commands of `emoser` share: options, and how values become JSON."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,18 @@ import click
 from pydantic import BaseModel
 
 from emoser_lib.errors import UsageError
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, without what is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

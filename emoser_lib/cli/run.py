@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
+from emoser_lib.cli.options import FiniteRange, json_option, own_folder, own_folder_options, print_json
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.runs.profiles import PlannedRun, plan
@@ -43,7 +43,7 @@ def all_chapters() -> list[str]:
 @click.option("--only", metavar="RUN", help="One run of the profile; default: all.")
 @click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
-@click.option("--timeout", type=click.FloatRange(min=1), help="Seconds for one run; default: none.")
+@click.option("--timeout", type=FiniteRange(min=1), help="Seconds for one run; default: none.")
 @own_folder_options
 @json_option
 def run_notebook(

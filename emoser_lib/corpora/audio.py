@@ -138,7 +138,7 @@ def read_sound(path: str | Path) -> DecodedAudio:
     content = _without_leading_zeros(content)
     try:
         sound, broken, packets, stated = _decoded(content)
-    except (av.error.FFmpegError, IndexError, MemoryError) as error:
+    except (av.error.FFmpegError, LookupError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as audio ({what_it_is(content, error)}): replace the file.") from None
     if not RATES[0] <= sound.rate <= RATES[1]:
         raise DataError(f"{path} has a rate of {sound.rate} Hz in its header, which no recording has: export it again.")
@@ -209,6 +209,8 @@ def _decoded(content: bytes) -> tuple[DecodedAudio, list[int], int, float]:
     broken: list[int] = []
     with av.open(io.BytesIO(content), "r", options=options) as container:
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise LookupError("no decoder for it")
         number = 0
         for number, packet in enumerate(container.demux(stream), start=1):
             try:

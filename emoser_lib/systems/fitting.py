@@ -247,7 +247,7 @@ class _Score(TrainerCallback):
         if state.global_step % steps or not state.is_world_process_zero:
             return
         self.task.model.eval()
-        smaller = "use dtype bfloat16 or, of sound, shorter windows (window_seconds)"
+        smaller = "use dtype bfloat16 or, of sound, shorter clips"
         with torch.no_grad(), enough_memory(args.device, "scoring the clips held out", smaller):
             scores = self.task.scores()
         np.save(self.folder / f"scores-{state.global_step // steps}.npy", scores.float().cpu().numpy())

@@ -4,7 +4,9 @@ Models are built on torch's meta device, which has shapes but no numbers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -28,6 +30,7 @@ from emoser_lib.experiments.settings.hearing import AudioSettings
 from emoser_lib.experiments.settings.qwen_audio import QwenAudioSettings
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS, CheckpointKind
 from emoser_lib.systems.checkpoints.folders import DTYPES, gate_sentence, local_checkpoint
+from emoser_lib.systems.checkpoints.loading import told_in_a_sentence
 from emoser_lib.systems.declared import Lora
 from emoser_lib.values import Immutable
 
@@ -254,14 +257,16 @@ def _needs(planned: PlannedRun, adapter: Callable[..., Adapter]) -> RunNeeds:
     if "llm" not in given:
         return needs()
     name, dtype = given["llm"], given.get("dtype", DTYPES[0])
-    parameters = meta_model(name).num_parameters()
     more: dict[str, Any] = {}
-    if "ranks" in given:
-        more = _sweep(name, dtype, given, adapter)
-    if "encoder" in given:
-        settings = settings_of(planned)
-        assert isinstance(settings, AudioSettings)
-        more = _hears(name, settings)
+    # A folder of the user's may hold a model that cannot be computed with.
+    with nullcontext() if name in CHECKPOINTS else told_in_a_sentence(local_checkpoint(name) or Path(name)):
+        parameters = meta_model(name).num_parameters()
+        if "ranks" in given:
+            more = _sweep(name, dtype, given, adapter)
+        if "encoder" in given:
+            settings = settings_of(planned)
+            assert isinstance(settings, AudioSettings)
+            more = _hears(name, settings)
     return needs(
         checkpoint=name,
         parameters=parameters,

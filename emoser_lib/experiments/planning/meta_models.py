@@ -14,6 +14,7 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints.emotion2vec import build_emotion2vec
 from emoser_lib.systems.checkpoints.folders import configuration_of, local_checkpoint
+from emoser_lib.systems.checkpoints.loading import check_shapes, told_in_a_sentence
 from emoser_lib.systems.reading.packed_attention import attend_by_clip
 
 EMOTION2VEC_PARAMETERS = 93_800_000
@@ -49,16 +50,23 @@ def configuration(name: str) -> PretrainedConfig:
     folder = local_checkpoint(name)
     if folder is None:
         return AutoConfig.for_model(**CHECKPOINTS[name].architecture)
-    try:
+    with told_in_a_sentence(folder):
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError):
-        raise DataError(f"{folder / 'config.json'} is of no model that transformers has: restore the file.") from None
 
 
 def meta_model(name: str, dtype: str = "float32") -> PreTrainedModel:
-    """Build a checkpoint's model with shapes but without numbers."""
-    with torch.device("meta"):
-        return attend_by_clip(AutoModelForCausalLM.from_config(configuration(name), dtype=getattr(torch, dtype)))
+    """Build a checkpoint's model with shapes but without numbers.
+
+    Raises:
+        UsageError, DataError: as `configuration`; also where it makes no language model, or one that does not fit its
+            weights.
+    """
+    made, folder = configuration(name), local_checkpoint(name)
+    with torch.device("meta"), told_in_a_sentence(folder or Path(name)):
+        model = AutoModelForCausalLM.from_config(made, dtype=getattr(torch, dtype))
+    if folder:
+        check_shapes(model, folder)
+    return attend_by_clip(model)
 
 
 @cache

@@ -21,7 +21,7 @@ NOT_RECORDED = "not recorded"
 HOME = re.compile(r"(?<![\w.~…/\\-])(?:[A-Za-z]:)?[\\/](?:home|Users)[\\/][^\\/\s'\"]+|(?<![\w.~…/-])/root(?![\w.-])")
 """A home folder, whoever's: its name is a person's."""
 
-ABSOLUTE = re.compile(r"(?<![\w.~…:/\\-])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"<>|,;:()\[\]{}]+)+(?=[\\/][^\\/\s])")
+ABSOLUTE = re.compile(r"(?<![\w.~…:/\\-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/\s'\"<>|,;:()\[\]{}]+[\\/])+(?=[^\\/\s])")
 """An absolute path up to its last name."""
 
 
@@ -35,7 +35,7 @@ def portable(value: Any) -> Any:
         return {portable(name): portable(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [portable(inner) for inner in value]
-    return visible(ABSOLUTE.sub("…", HOME.sub("~", value))) if isinstance(value, str) else value
+    return visible(ABSOLUTE.sub("…/", HOME.sub("~", value))) if isinstance(value, str) else value
 
 
 def _is_a_date(text: str) -> str:

@@ -44,6 +44,16 @@ def _device(name: str) -> str:
     return name
 
 
+def _results_file(path: str) -> str:
+    """A profile may be a stranger's: it writes no other kind of file."""
+    if path and not path.endswith(".csv"):
+        raise ValueError("a results file has a name that ends with .csv, as results.csv")
+    return path
+
+
+ResultsFile = Annotated[str, AfterValidator(_results_file)]
+"""Where predictions are written; empty: none are."""
+
 CorpusName = Annotated[str, one_of(SOURCES, "corpus")]
 
 SchemeName = Annotated[str, one_of(SCHEMES, "fold scheme")]

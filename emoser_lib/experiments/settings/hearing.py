@@ -10,6 +10,7 @@ from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.settings.base import (
     CheckpointName,
     ModelSettings,
+    ResultsFile,
     SchemeName,
     known_checkpoint,
     one_of,
@@ -118,7 +119,7 @@ class RefitSettings(AudioSettings):
 class SubmittedSettings(RefitSettings):
     """Settings of a refit whose predictions may become a submission."""
 
-    predictions: str
+    predictions: ResultsFile
     """Empty: none are written."""
 
 

@@ -15,7 +15,14 @@ from emoser_lib.systems.prompts.words import WORDS
 
 if TYPE_CHECKING:
     from emoser_lib.systems.declared import TextSystem
-from emoser_lib.experiments.settings.base import CheckpointName, ModelSettings, SchemeName, Settings, one_of
+from emoser_lib.experiments.settings.base import (
+    CheckpointName,
+    ModelSettings,
+    ResultsFile,
+    SchemeName,
+    Settings,
+    one_of,
+)
 
 
 class TextSettings(ModelSettings):
@@ -71,7 +78,7 @@ class AdapterGridSettings(Settings):
     train_clips: int = Field(ge=0)
     """0: all."""
     refit: bool
-    predictions: str
+    predictions: ResultsFile
     """Empty: none are written."""
 
     @model_validator(mode="after")

@@ -142,13 +142,16 @@ def configuration_of(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        configuration = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
             f"checkpoint {folder} is not whole, config.json is not there: copy or download the whole checkpoint again."
         ) from None
-    except (ValueError, TypeError):
+    except (ValueError, RecursionError):
         raise DataError(f"{path} is not JSON: copy or download the file again.") from None
+    if not isinstance(configuration, dict) or not isinstance(configuration.get("model_type"), str):
+        raise DataError(f"{path} does not name the model_type, as a configuration does: copy or download it again.")
+    return configuration
 
 
 def kind_of(folder: Path) -> CheckpointKind:
@@ -192,8 +195,10 @@ def weights_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not (folder / "model.safetensors").is_file():
         try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError):
+            names = set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            names = set()
+        if not names:
             raise DataError(f"{index} is not an index of weights: download the file again.") from None
         return [folder / Path(name).name for name in sorted(names)]
     files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else []

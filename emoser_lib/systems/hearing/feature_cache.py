@@ -168,7 +168,7 @@ class FeatureCache:
         order = sorted(waiting, key=lambda clip: len(waiting[clip]), reverse=True)
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            shorter = "cut its clips shorter (window_seconds), or take the CPU (device)"
+            shorter = "cut its clips shorter, or take the CPU (device)"
             with self._locked(), enough_memory(self.encoder.device, f"{self.encoder.name}'s frames", shorter):
                 missing = self._missing(batch, audio)
                 frames = (

@@ -219,7 +219,13 @@ def _in_chat(tokenizer: "PreTrainedTokenizerBase", prompts: list[str], chat: str
         return [f"{start}user\n{prompt.strip()}{end}\n{start}model\n" for prompt in prompts]
     if chat == "own":
         talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
-        texts = tokenizer.apply_chat_template(talks, tokenize=False, add_generation_prompt=True, date_string=DAY)
+        try:
+            texts = tokenizer.apply_chat_template(talks, tokenize=False, add_generation_prompt=True, date_string=DAY)
+        except Exception as error:  # a template is a program of a stranger's
+            said = " ".join(str(error).split())[:200].rstrip(".")
+            raise DataError(
+                f"the chat template of {tokenizer.name_or_path} fails ({said}): use chat='plain'."
+            ) from None
         return [str(text) for text in texts]
     return prompts
 

@@ -20,7 +20,7 @@ from transformers import (
 from emoser_lib.corpora import absolute
 from emoser_lib.errors import UsageError
 from emoser_lib.systems.checkpoints.folders import note_of, weights_sha256
-from emoser_lib.systems.checkpoints.loading import load_weights, placement
+from emoser_lib.systems.checkpoints.loading import load_weights, placement, told_in_a_sentence
 from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.hearing.encoders.encoder import configuration_sha256
 from emoser_lib.systems.prompts.words import NOUNS
@@ -221,11 +221,13 @@ def load(path: str | Path, dtype: str | torch.dtype = "float32", device: str = "
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: name one that `emoser qwen-audio convert` has written.")
     check_converted(folder)
-    extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    with told_in_a_sentence(folder):
+        extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
     model = load_weights(Qwen2AudioForConditionalGeneration, folder, *placed)
     tokenizer: Any = None
     if (folder / "tokenizer.json").is_file():
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with told_in_a_sentence(folder):
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     loaded = QwenAudio(model, tokenizer, extractor, name or str(path), weights_sha256(folder))
     loaded.encoder.configuration = configuration_sha256(folder)
     return loaded

@@ -69,11 +69,32 @@ def planned(chapter: Path, **changed: object) -> PlannedRun:
     return plan(chapter, "demo", "one", changed)[0]
 
 
+SECRETS = {
+    name: f"planted-{number}-of-the-user"
+    for number, name in enumerate(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "GITHUB_TOKEN", "PGPASSWORD"))
+}
+"""What people have in their environments."""
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Path]:
     """A run that came to its end, and where its record is: do not change it, copy it."""
     folder = tmp_path_factory.mktemp("good")
-    return run(planned(write_chapter(folder), seed=5), folder / "runs")
+    with pytest.MonkeyPatch.context() as environment:
+        for name, secret in SECRETS.items():
+            environment.setenv(name, secret)
+        return run(planned(write_chapter(folder), seed=5), folder / "runs")
+
+
+def holds_no_secret(folder: Path) -> None:
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        for name, secret in SECRETS.items():
+            assert secret.encode() not in file.read_bytes(), f"{file.name} holds {name}"
+
+
+def test_secrets_of_the_environment_are_in_nothing_that_a_run_writes(good: tuple[Record, Path]) -> None:
+    assert {"record.json", "run.log", "09-try.ipynb"} <= {path.name for path in good[1].parent.iterdir()}
+    holds_no_secret(good[1].parent)
 
 
 def test_a_good_run_leaves_notebook_and_record(good: tuple[Record, Path]) -> None:
@@ -249,10 +270,15 @@ def test_a_notebook_that_tells_nonsense_has_a_record_of_it(chapter: Path, tmp_pa
     assert read_record(path) == record
 
 
-def test_a_failed_notebook_names_no_folder_of_this_machine(chapter: Path, tmp_path: Path) -> None:
+def test_a_failed_notebook_names_no_folder_and_no_secret_of_this_machine(
+    chapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = "import os, warnings; from emoser_lib.corpora import load_corpus; print(os.getcwd()); warnings.warn('x')"
     chapter.write_text(chapter.read_text().replace("import os, signal, time", f"{body}; load_corpus('nosuch')"))
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
     record, path = run(planned(chapter), tmp_path / "runs")
+    holds_no_secret(path.parent)
     assert (record.error or "").startswith("UsageError: there is no corpus 'nosuch'")
     text = (path.parent / "09-try.failed.ipynb").read_text()
     assert "emoser_lib/corpora/loaders.py" in text

@@ -159,7 +159,7 @@ class Encoder(nn.Module, ABC):
         if seconds > self.longest:
             raise DataError(
                 f"{clip} has {seconds:.1f} s of sound, {self.name} hears {self.longest:g} s at once: cut it "
-                "(`emoser corpus check` names such clips) or set window_seconds."
+                "(`emoser corpus check` names such clips), as 10-emosllm does by itself (window_seconds)."
             )
 
     def floats(self, waveforms: Sequence[np.ndarray]) -> list[Tensor]:

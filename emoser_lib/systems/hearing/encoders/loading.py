@@ -8,7 +8,7 @@ from transformers import AutoModel, Wav2Vec2FeatureExtractor, WhisperFeatureExtr
 from emoser_lib.errors import UsageError
 from emoser_lib.systems.checkpoints.emotion2vec import load_emotion2vec
 from emoser_lib.systems.checkpoints.folders import configuration_of, find_checkpoint, note_of, weights_sha256
-from emoser_lib.systems.checkpoints.loading import load_weights, placement
+from emoser_lib.systems.checkpoints.loading import load_weights, placement, told_in_a_sentence
 from emoser_lib.systems.declared import Context
 from emoser_lib.systems.hearing.encoders.emotion2vec import Emotion2vecFrames
 from emoser_lib.systems.hearing.encoders.encoder import Encoder, configuration_sha256
@@ -42,12 +42,14 @@ def load_encoder(name: str, *, device: str = "auto", dtype: str = "float32", con
 
 def _whisper(folder: Path, device: torch.device, dtype: torch.dtype, context: Context) -> Encoder:
     model = load_weights(WhisperModel, folder, device, dtype)
-    return WhisperFrames(model.get_encoder(), WhisperFeatureExtractor.from_pretrained(folder), context)
+    with told_in_a_sentence(folder):
+        return WhisperFrames(model.get_encoder(), WhisperFeatureExtractor.from_pretrained(folder), context)
 
 
 def _wav2vec(folder: Path, device: torch.device, dtype: torch.dtype, context: Context) -> Encoder:
     model = load_weights(AutoModel, folder, device, dtype)
-    return Wav2VecFrames(model, Wav2Vec2FeatureExtractor.from_pretrained(folder), context)
+    with told_in_a_sentence(folder):
+        return Wav2VecFrames(model, Wav2Vec2FeatureExtractor.from_pretrained(folder), context)
 
 
 def _emotion2vec(folder: Path, device: torch.device, dtype: torch.dtype, context: Context) -> Encoder:
