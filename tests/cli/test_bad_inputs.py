@@ -164,6 +164,20 @@ def test_tables(what: str, tmp_path: Path) -> None:
     is_one_sentence(tmp_path, "corpus", "describe", "folder", *own)
 
 
+def test_what_a_corpus_holds_does_nothing_to_a_terminal(tmp_path: Path) -> None:
+    """Not in names, which lose what does not show, and not in messages that quote the table."""
+    acting = "\x1b]0;title\x07 \x9b31m \u202e \x08"
+    (tmp_path / "metadata.csv").write_text(f"id,transcription,label,split\na{acting},{acting},joy{acting},s{acting}\n")
+    (tmp_path / "results.csv").write_text(f"id,task_1\nb{acting},joy\n")
+    own = ["--root", str(tmp_path)]
+    score = ["score", str(tmp_path / "results.csv"), "--corpus", "demo"]
+    told = ["corpus", "describe", "folder", *own]
+    for arguments in (["corpus", "check", "folder", *own], told, [*told, "--json"], score):
+        done = emoser(*arguments)
+        assert not [char for char in done.stdout + done.stderr if char != "\n" and not char.isprintable()], arguments
+    assert "\\u001b]0;title" in done.stderr
+
+
 GOLD = load_corpus("demo").gold_labels()
 
 

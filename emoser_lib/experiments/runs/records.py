@@ -18,7 +18,9 @@ from emoser_lib.visible import visible
 NOT_RECORDED = "not recorded"
 """What pages show where a record of schema 1 does not say it."""
 
-HOME = re.compile(r"(?<![\w.~…/\\-])(?:[A-Za-z]:)?[\\/](?:home|Users)[\\/][^\\/\s'\"]+|(?<![\w.~…/-])/root(?![\w.-])")
+HOME = re.compile(
+    r"(?<![\w.~…/\\-])(?:[A-Za-z]:)?(?:\\+|/)(?:home|Users)(?:\\+|/)[^\\/\s'\"]+|(?<![\w.~…/-])/root(?![\w.-])"
+)
 """A home folder, whoever's: its name is a person's."""
 
 ABSOLUTE = re.compile(r"(?<![\w.~…:/\\-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/\s'\"<>|,;:()\[\]{}]+[\\/])+(?=[^\\/\s])")

@@ -275,14 +275,26 @@ def test_a_failed_notebook_names_no_folder_and_no_secret_of_this_machine(
 ) -> None:
     body = "import os, warnings; from emoser_lib.corpora import load_corpus; print(os.getcwd()); warnings.warn('x')"
     chapter.write_text(chapter.read_text().replace("import os, signal, time", f"{body}; load_corpus('nosuch')"))
+    notebook = nbformat.read(chapter, as_version=4)
+    notebook.cells[1].source += "\ncorpus_options: dict = {}"
+    nbformat.write(notebook, chapter)
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
-    record, path = run(planned(chapter), tmp_path / "runs")
+    record, path = run(planned(chapter, corpus_options={"root": "/scratch/somebody/my clips"}), tmp_path / "runs")
     holds_no_secret(path.parent)
+    assert record.parameters["corpus_options"] == {"root": "…/my clips"}
+    assert record.command.endswith("""-p corpus_options '{"root": "…/my clips"}'""")
     assert (record.error or "").startswith("UsageError: there is no corpus 'nosuch'")
     text = (path.parent / "09-try.failed.ipynb").read_text()
     assert "emoser_lib/corpora/loaders.py" in text
-    for folder in (ROOT, tmp_path, Path.home(), Path(sys.prefix), Path(tempfile.gettempdir()) / "ipykernel_"):
+    for folder in (
+        ROOT,
+        tmp_path,
+        Path.home(),
+        Path(sys.prefix),
+        Path(tempfile.gettempdir()) / "ipykernel_",
+        "somebody",
+    ):
         assert str(folder) not in text
 
 

@@ -106,6 +106,23 @@ def test_committed_records_are_linked_and_staged(tmp_path: Path) -> None:
     assert read_record(out / "extra" / "records" / "09-try-small-real.json") == real
 
 
+def test_a_record_names_no_folder_of_a_machine_and_nothing_acts_in_it(tmp_path: Path) -> None:
+    home, error = "/ho" + "me/ana", "DataError: {}/my clips/a.wav is not there\x1b[2J"
+    for folder, shown in ((home, "~"), ("C:\\Users\\ana", "~"), ("/scratch/ana", "…"), ("/media/ana/disk/x", "…")):
+        options = {"root": f"{folder}/my clips", "labels": {"x": f"{folder}/y"}}
+        made = record(
+            status=RunStatus.FAILED, error=error.format(folder), parameters={"corpus_options": options},
+            command=f"emoser run 01-corpus -p corpus_options '{json.dumps(options)}'", metrics={"llm": f"{folder}/llm"},
+        )  # fmt: skip
+        write_record(tmp_path / "record.json", made)
+        assert "ana" not in (tmp_path / "record.json").read_text().lower(), folder
+        assert read_record(tmp_path / "record.json") == made
+        assert made.parameters["corpus_options"]["root"] == f"{shown}/my clips"
+        assert made.error == f"DataError: {shown}/my clips/a.wav is not there\\u001b[2J"
+    address = record(error="see https://huggingface.co/google/gemma-2b and emoser/demo-gemma, 1/2/3 or ../a/b")
+    assert address.error == "see https://huggingface.co/google/gemma-2b and emoser/demo-gemma, 1/2/3 or ../a/b"
+
+
 def test_transcriptions_and_table_cells_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"x")
     frame = build_frame({"id": ["a"], "audio": [str(tmp_path / "a.mp3")], "transcription": [HOSTILE], "label": ["joy"]})
