@@ -87,7 +87,7 @@ The tables are public ({licence}: use them with attribution and not commercially
    challenge's audio or an API key. Or cut the clips from the videos yourself where the law and the videos' terms let
    you: row n of {keys} (youtube_key, start_time and end_time in ms) is row n of
    {table} (filename); for one clip
-     ffmpeg -i VIDEO -ss START_SECONDS -to END_SECONDS -vn {folder}/audio/FILENAME
+     ffmpeg -i VIDEO -ss START_SECONDS -to END_SECONDS -vn "{folder}/audio/FILENAME"
 2. Put each file at {folder}/audio/<id>, for example {folder}/audio/0c148b8d-212547c5.mp3.
    Without audio the corpus loads all the same, as text."""
 
