@@ -8,7 +8,6 @@ the record's name (a pattern) stand for several records. What is not there ends 
 import base64
 from fnmatch import fnmatch
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.experiments.runs.records import Record, published_records
+from emoser_lib.reporting.escaping import as_text
 
 FOLDS = {"mean": lambda values: sum(values) / len(values), "lowest": min, "highest": max, "runs": len}
 """How several records become one number."""
@@ -88,7 +88,7 @@ class ClipDirective(SphinxDirective):
         corpus: Corpus = load_corpus("demo")
         clip = corpus.row(self.arguments[0])
         sound = base64.b64encode(Path(clip["audio"]).read_bytes()).decode()
-        said = escape(clip["transcription"])
+        said = as_text(clip["transcription"])
         figure = nodes.container(classes=["emoser-clip"])
         words = nodes.paragraph()
         children, _ = self.parse_inline(" ".join(self.content), lineno=self.lineno)

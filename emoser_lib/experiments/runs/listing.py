@@ -10,7 +10,7 @@ from emoser_lib.experiments.judging.intervals import approximate_randomisation, 
 from emoser_lib.experiments.judging.scoring import METRICS
 from emoser_lib.experiments.runs.answers import read_answers
 from emoser_lib.experiments.runs.profiles import plan
-from emoser_lib.experiments.runs.records import Record, read_record
+from emoser_lib.experiments.runs.records import Record, portable, read_record
 from emoser_lib.experiments.runs.runner import find_notebook
 from emoser_lib.values import Immutable
 
@@ -256,7 +256,7 @@ def _own_score(record: Record) -> dict[str, Any]:
 def _changed(record: Record) -> dict[str, Any]:
     """The parameters that are not those of the run of this name in its profile, as both are today."""
     try:
-        planned = plan(find_notebook(record.notebook), record.profile, record.run)[0].parameters
+        planned = portable(plan(find_notebook(record.notebook), record.profile, record.run)[0].parameters)
     except UsageError:  # the notebook, profile or run is not there any more: all of them are its own
         planned = {}
     return {name: value for name, value in record.parameters.items() if name not in planned or planned[name] != value}

@@ -76,10 +76,10 @@ class Checkpoint(BaseModel):
 class Hardware(BaseModel):
     """Machine that a run was executed on."""
 
-    cpu: str
-    cores: int | None
-    memory_gb: float
-    system: str = ""
+    cpu: str = NOT_RECORDED
+    cores: int | None = None
+    memory_gb: float | None = None
+    system: str = NOT_RECORDED
 
 
 class Computing(BaseModel):

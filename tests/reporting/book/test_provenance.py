@@ -16,14 +16,13 @@ from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.uses import Library
 
 TABLE = {"text/html": "<div><table><tr><td>1</td></tr></table></div>"}
-MACHINE = {"cpu": "a", "cores": 2, "memory_gb": 8}
 IMPORTS = "from emoser_lib.reporting import figures, recorded, show, tables"
 
 
 def record(**changed: object) -> Record:
     told = {
         "notebook": "09-try", "profile": "demo", "run": "one", "key": "demo-1", "command": "", "status": RunStatus.OK,
-        "parameters": {}, "seconds": 1, "peak_memory_mb": 1, "versions": {}, "hardware": MACHINE, "commit": None,
+        "parameters": {}, "seconds": 1, "peak_memory_mb": 1, "versions": {}, "hardware": {}, "commit": None,
         "date": "2026-01-02T03:04:05Z",
     }  # fmt: skip
     return Record(**(told | changed))
