@@ -1,10 +1,12 @@
 """Bad inputs by the hundred: each ends in one sentence and exit code 1 or 2, none in a traceback, none hangs."""
 
+import json
 import os
 import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from tests.command import emoser
 pytestmark = pytest.mark.timeout(60)
 
 
-def is_one_sentence(folder: Path, *arguments: str, **environment: str) -> str:
+def is_one_sentence(*arguments: str, **environment: str) -> str:
     """Call the command, which has to refuse; what it said."""
     done = emoser(*arguments, **environment)
     said = [line for line in done.stderr.splitlines() if not line.startswith("emoser: note:")]
@@ -93,7 +95,7 @@ AUDIO: dict[str, bytes] = {
 def test_audio(what: str, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(AUDIO[what])
     (tmp_path / "metadata.csv").write_text("audio,transcription,label\na.wav,hola,joy\n")
-    assert "a.wav" in is_one_sentence(tmp_path, "corpus", "describe", "folder", "--root", str(tmp_path))
+    assert "a.wav" in is_one_sentence("corpus", "describe", "folder", "--root", str(tmp_path))
 
 
 def fifo(path: Path) -> None:
@@ -123,7 +125,7 @@ def test_what_is_no_file(what: str, name: str, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav())
     (tmp_path / "metadata.csv").write_text("audio,transcription,label\na.wav,hola,joy\n")
     NO_FILES[what](tmp_path / name)
-    assert name in is_one_sentence(tmp_path, "corpus", "describe", "folder", "--root", str(tmp_path))
+    assert name in is_one_sentence("corpus", "describe", "folder", "--root", str(tmp_path))
 
 
 TABLES: dict[str, bytes] = {
@@ -161,7 +163,7 @@ TABLES: dict[str, bytes] = {
 def test_tables(what: str, tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_bytes(TABLES[what])
     own = ["--root", str(tmp_path), "--label", "Wut=anger"]
-    is_one_sentence(tmp_path, "corpus", "describe", "folder", *own)
+    is_one_sentence("corpus", "describe", "folder", *own)
 
 
 def test_what_a_corpus_holds_does_nothing_to_a_terminal(tmp_path: Path) -> None:
@@ -208,9 +210,9 @@ SUBMISSIONS: dict[str, str] = {
 @pytest.mark.parametrize("what", SUBMISSIONS)
 def test_submissions(what: str, tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(SUBMISSIONS[what])
-    is_one_sentence(tmp_path, "score", str(tmp_path / "results.csv"), "--corpus", "demo")
+    is_one_sentence("score", str(tmp_path / "results.csv"), "--corpus", "demo")
     out = ["--out", str(tmp_path / "merged.csv")]
-    is_one_sentence(tmp_path, "submission", "merge", *[str(tmp_path / "results.csv")] * 2, "--corpus", "demo", *out)
+    is_one_sentence("submission", "merge", *[str(tmp_path / "results.csv")] * 2, "--corpus", "demo", *out)
     assert not (tmp_path / "merged.csv").exists()
 
 
@@ -246,7 +248,7 @@ CHAPTER = "01-corpus"
 @pytest.mark.parametrize("what", YAML)
 def test_yaml_in_a_parameter(what: str, tmp_path: Path, root: Path) -> None:
     runs = ["run", str(root / "notebooks" / f"{CHAPTER}.ipynb"), "--runs", str(tmp_path / "runs")]
-    is_one_sentence(tmp_path, *runs, "-p", "corpus_options", YAML[what])
+    is_one_sentence(*runs, "-p", "corpus_options", YAML[what])
     assert not (tmp_path / "runs").exists()
 
 
@@ -277,8 +279,39 @@ def test_profiles(what: str, tmp_path: Path, root: Path) -> None:
     shutil.copy(root / "notebooks" / f"{CHAPTER}.ipynb", tmp_path)
     (tmp_path / "profiles/mine.yaml").write_text(PROFILES[what])
     runs = ["run", str(tmp_path / f"{CHAPTER}.ipynb"), "--profile", "mine", "--runs", str(tmp_path / "runs")]
-    is_one_sentence(tmp_path, *runs)
+    is_one_sentence(*runs)
     assert not (tmp_path / "runs").exists()
+
+
+RECORDS: dict[str, dict[str, Any] | str | bytes] = {
+    **{text[:9]: text for text in ("", "[]", "null", "[" * 100_000, "\0", "{}")},
+    "not utf-8": b"\xff",
+    **{
+        f"{name} {value!r}": {name: value}
+        for name in ("notebook", "profile", "run", "key")
+        for value in ("../x", "a b", 1)
+    },
+    "date": {"date": "soonZ"},
+    "date without a zone": {"date": "2026-01-01T00:00:00"},
+    "half a pair": {"error": "\ud800"},
+    "parameters": {"parameters": []},
+    "machine": {"hardware": []},
+    "scores": {"metrics": {"scores": 5}},
+    "empty scores": {"metrics": {"scores": {"a": {}}}},
+    "score": {"metrics": {"macro_f1": "x"}},
+    "unknown field": {"x": 1},
+}
+
+
+@pytest.mark.parametrize("what", RECORDS)
+def test_records(what: str, tmp_path: Path, root: Path) -> None:
+    record, (path, *_) = RECORDS[what], sorted((root / "book/records").glob("*.json"))
+    if isinstance(record, dict):
+        record = json.dumps(json.loads(path.read_text()) | record)
+    place = tmp_path / "01-corpus/demo-1/record.json"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(record if isinstance(record, bytes) else record.encode())
+    assert "record.json is not a record" in is_one_sentence("runs", "--runs", str(tmp_path))
 
 
 OWN = "corpus describe folder --root"
@@ -320,5 +353,5 @@ ARGUMENTS: dict[str, list[str]] = {
 @pytest.mark.parametrize("what", ARGUMENTS)
 def test_arguments(what: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
-    is_one_sentence(tmp_path, *ARGUMENTS[what])
+    is_one_sentence(*ARGUMENTS[what])
     assert not (root / "INJECTED").exists()

@@ -96,6 +96,26 @@ class Computing(BaseModel):
     processes: int
 
 
+class _Scored(BaseModel):
+    macro_f1: float
+
+
+class _KnownMetrics(BaseModel):
+    macro_f1: float | None = None
+    seconds: float | None = None
+    scores: dict[str, _Scored] = {}
+
+
+def _readable(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Lists and tables read these of any record, whoever wrote it."""
+    _KnownMetrics.model_validate(metrics)
+    return metrics
+
+
+Metrics = Annotated[dict[str, Any], AfterValidator(_readable)]
+"""What a notebook reported; a number that is not finite is ``None``, as strict JSON has none."""
+
+
 class Record(BaseModel):
     """One execution of a notebook with its parameters. The schema of ``record.json``.
 
@@ -115,8 +135,7 @@ class Record(BaseModel):
     parameters: dict[str, Any]
     corpus: CorpusUsed | None = None
     checkpoints: list[Checkpoint] = []
-    metrics: dict[str, Any] = {}
-    """What the notebook reported; a number that is not finite is ``null``, as strict JSON has none."""
+    metrics: Metrics = {}
     computing: Computing | None = None
     """``None`` where no cell came to tell it, and in records of schema 1."""
     seconds: float
@@ -157,7 +176,7 @@ class Told(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    metrics: dict[str, Any] = {}
+    metrics: Metrics = {}
     corpus: CorpusUsed | None = None
     checkpoints: list[Checkpoint] = []
     computing: Computing | None = None
@@ -171,8 +190,12 @@ def read_record(path: Path) -> Record:
     """
     try:
         return Record.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a record ({str(error).splitlines()[0]}): run it again.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+        raise DataError(f"{path} is not a record ({said}): run it again.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not a record (it is not UTF-8): run it again.") from None
 
 
 def read_records(folder: Path) -> list[Record]:

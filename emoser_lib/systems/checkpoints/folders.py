@@ -149,8 +149,8 @@ def configuration_of(folder: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError):
         raise DataError(f"{path} is not JSON: copy or download the file again.") from None
-    if not isinstance(configuration, dict) or not isinstance(configuration.get("model_type"), str):
-        raise DataError(f"{path} does not name the model_type, as a configuration does: copy or download it again.")
+    if not isinstance(configuration, dict) or not isinstance(configuration.get("model_type", ""), str):
+        raise DataError(f"{path} is no configuration of a model: copy or download it again.")
     return configuration
 
 
