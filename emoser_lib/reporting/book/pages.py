@@ -10,6 +10,7 @@ import nbformat
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
+from emoser_lib.experiments.runs.settling import settle
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.stale import same_code
@@ -201,7 +202,7 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         pages[Path(name)] = nbformat.writes(page).encode()
         pages[COPIED / run_link(record)] = (folder / "record.json").read_bytes()
     pages |= reference_pages(chapters, library)
-    pages[Path("status.md")] = status_page(read_records(runs), published).encode()
+    pages[Path("status.md")] = status_page(settle(runs).values(), published).encode()
     _synchronise(pages, destination)
 
 
