@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench bench-hearing bench-answering test test-python check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench bench-hearing bench-answering test test-python faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ test: book browser ## build the book, then run all tests
 
 test-python: ## the tests that need no torch on another Python: make test-python PYTHON=python3.13
 	@scripts/test_python.sh "$(PYTHON)"
+
+faults: setup ## damage all that is kept on disk, kill a run fifty times: book/checks/faults.json, twenty quiet minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(ARGS)
 
 check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
 

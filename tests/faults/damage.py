@@ -4,6 +4,7 @@ Each `Target` is made once, whole; each damage is done to a copy of it, then a u
 """
 
 import gc
+import json
 import os
 import shutil
 import signal
@@ -236,6 +237,8 @@ def conversion(folder: Path) -> Any:
     source = folder / "checkpoint"
     if not source.is_dir():
         tiny.write_v1(source, tokenizer=True)
+        known = {"model_type": "qwen"} | json.loads((source / "config.json").read_text())
+        (source / "config.json").write_text(json.dumps(known))
     with mock.patch.dict(os.environ, {"EMOSER_CACHE": str(folder / "cache")}):
         done = converted(str(source))
     kept = ("conversion.json", "whole.json")  # they hold times

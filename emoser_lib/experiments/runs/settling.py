@@ -9,9 +9,9 @@ from emoser_lib.experiments.runs.answers import ANSWERS
 from emoser_lib.experiments.runs.records import Record, RunStatus, read_record, write_record
 from emoser_lib.files import MANIFEST, damage, locked, remove, seal, write_whole
 
-RECORD = "record.json"
+RECORD_FILE = "record.json"
 
-PLANNED = "planned.json"
+PLANNED_RECORD = "planned.json"
 """The record that a run has if its runner is killed, written when it begins."""
 
 
@@ -32,8 +32,8 @@ def begin(folder: Path, record: Record) -> None:
         record: what is known of it now; it stands if the runner is killed.
     """
     lost = {"status": RunStatus.KILLED, "error": "it came to no end: its runner was killed, or could not write."}
-    remove(folder / PLANNED)
-    write_record(folder / PLANNED, record.model_copy(update=lost))
+    remove(folder / PLANNED_RECORD)
+    write_record(folder / PLANNED_RECORD, record.model_copy(update=lost))
     _clear(folder)
 
 
@@ -43,7 +43,7 @@ def finish(folder: Path, record: Record, notebook: str | None, answers: str | No
     Returns:
         The record's path.
     """
-    parts = [RECORD]
+    parts = [RECORD_FILE]
     if notebook is not None:
         path = notebook_of(folder, record.status is RunStatus.OK)
         write_whole(path, notebook)
@@ -51,9 +51,9 @@ def finish(folder: Path, record: Record, notebook: str | None, answers: str | No
     if answers is not None and record.status is RunStatus.OK:
         write_whole(folder / ANSWERS, answers)
         parts.append(ANSWERS)
-    write_record(folder / RECORD, record)
+    write_record(folder / RECORD_FILE, record)
     seal(folder, parts, _owner(folder))
-    return folder / RECORD
+    return folder / RECORD_FILE
 
 
 def settle(runs: Path) -> dict[Path, Record]:
@@ -76,8 +76,8 @@ def _settled(folder: Path) -> Record | None:
     try:
         if os.path.lexists(folder / MANIFEST):
             if not damage(folder, _owner(folder)):
-                return read_record(folder / RECORD)
-        elif not os.path.lexists(folder / PLANNED):
+                return read_record(folder / RECORD_FILE)
+        elif not os.path.lexists(folder / PLANNED_RECORD):
             return _of_before(folder)
         with locked(folder / ".lock", _Running()):
             return _mended(folder)
@@ -90,7 +90,7 @@ def _settled(folder: Path) -> Record | None:
 
 def _of_before(folder: Path) -> Record | None:
     """The record of a run that has no manifest, as those of earlier versions."""
-    record = read_record(folder / RECORD) if os.path.lexists(folder / RECORD) else None
+    record = read_record(folder / RECORD_FILE) if os.path.lexists(folder / RECORD_FILE) else None
     if record and record.status is RunStatus.OK and not notebook_of(folder, ok=True).is_file():
         raise DataError(f"the run in {folder} has no notebook any more: run it again.")
     return record
@@ -100,14 +100,14 @@ def _mended(folder: Path) -> Record | None:
     """Make of a run that is not whole a failed one."""
     wrong = os.path.lexists(folder / MANIFEST) and damage(folder, _owner(folder))
     if not wrong and os.path.lexists(folder / MANIFEST):
-        return read_record(folder / RECORD)  # it ended just now
+        return read_record(folder / RECORD_FILE)  # it ended just now
     if wrong:
         warnings.warn(f"the run in {folder} is not whole ({wrong}): it counts as failed, run it again", stacklevel=5)
     _clear(folder)
     try:
-        record = read_record(folder / PLANNED)
+        record = read_record(folder / PLANNED_RECORD)
     except DataError:
-        remove(folder / PLANNED)
+        remove(folder / PLANNED_RECORD)
         return None
     if wrong:
         lost = {"status": RunStatus.FAILED, "error": f"its folder is not whole any more ({wrong}): run it again."}
@@ -117,7 +117,7 @@ def _mended(folder: Path) -> Record | None:
 
 
 def _clear(folder: Path) -> None:
-    for name in (MANIFEST, RECORD, ANSWERS):
+    for name in (MANIFEST, RECORD_FILE, ANSWERS):
         remove(folder / name)
     for ok in (True, False):
         remove(notebook_of(folder, ok))

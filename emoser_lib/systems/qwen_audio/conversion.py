@@ -23,7 +23,17 @@ from transformers import GenerationConfig, WhisperFeatureExtractor
 
 from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.files import MANIFEST, damage, file_sha256, locked, make_folder, remove, seal, write_whole
+from emoser_lib.files import (
+    MANIFEST,
+    damage,
+    file_sha256,
+    locked,
+    make_folder,
+    remove,
+    seal,
+    write_whole,
+    written_sha256,
+)
 from emoser_lib.systems.checkpoints.folders import configuration_of, find_checkpoint, weights_files, weights_sha256
 from emoser_lib.systems.qwen_audio.chat import CHAT_TEMPLATE
 from emoser_lib.systems.qwen_audio.layout import FUSED, ConfigurationV1, native_configuration, native_names, shapes
@@ -144,6 +154,8 @@ def converted(name: str) -> Path:
         return folder
     home = make_folder(cache_home() / "converted", cache_home())
     destination = home / f"{folder.name}-{weights_sha256(folder)[:16]}"
+    if destination.is_symlink():  # it has an end at most elsewhere
+        remove(destination)
     with suppress(UsageError):  # it is whole: by an earlier run, or by another process just now
         _convert(folder, destination, ours=True)
     return destination
@@ -291,7 +303,8 @@ def _write_shard(partial: Path, found: _Source, number: int) -> dict[str, str]:
 
 def _is_whole(path: Path, checksum: Path) -> bool:
     """Whether a shard is as a conversion wrote it that was stopped later."""
-    return path.is_file() and checksum.is_file() and checksum.read_bytes() == file_sha256(path).encode()
+    written = checksum.read_text("latin-1") if checksum.is_file() else written_sha256(path.parent, path.name)
+    return path.is_file() and written == file_sha256(path)
 
 
 def _native(file: Any, name: str, found: _Source) -> dict[str, Tensor]:

@@ -141,7 +141,7 @@ def test_a_killed_conversion_goes_on(move: int, when: str, tmp_path: Path) -> No
 
 def test_a_kill_after_the_last_move_leaves_the_whole(tmp_path: Path) -> None:
     source = tiny.write_v1(tmp_path / "source", 1)
-    convert_until_killed(source, tmp_path / "dest", 5, "after")
+    convert_until_killed(source, tmp_path / "dest", 7, "after")
     Qwen2AudioForConditionalGeneration.from_pretrained(tmp_path / "dest")
     with pytest.raises(UsageError, match="converted already"):
         convert_qwen_audio(source, tmp_path / "dest")
