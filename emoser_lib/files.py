@@ -28,8 +28,11 @@ second)."""
 
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 
-FULL_WORDS = ("No space left on device", "Disk quota exceeded", "Read-only file system", "PytorchStreamWriter failed")
-"""How safetensors and torch say the same, without a number."""
+FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
+"""How safetensors says the same, without a number."""
+
+TORCH_WORDS = ("PytorchStreamWriter failed", "iostream error", "unexpected pos")
+"""What torch says then, and hardly ever else."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -87,10 +90,13 @@ def writing(folder: Path, way: str = "name a folder elsewhere (--runs, EMOSER_CA
         where = Path(getattr(error, "filename", None) or os.devnull)
         ours = number in FORBIDDEN and (where.is_relative_to(folder) or folder.is_relative_to(where))
         said = next((words for words in FULL_WORDS if words in str(error)), "")
+        if any(words in str(error) for words in TORCH_WORDS):
+            said = "no room, or over its quota"
         if not (number in FULL or ours or said) or isinstance(error, DataError):
             raise
-        reason = getattr(error, "strerror", None) or said.replace(FULL_WORDS[-1], FULL_WORDS[0])
-        raise DataError(f"{folder} cannot be written ({reason}): make room there or {way}.") from None
+        raise DataError(
+            f"{folder} cannot be written ({getattr(error, 'strerror', None) or said}): make room there or {way}."
+        ) from None
 
 
 def remove(path: Path) -> None:

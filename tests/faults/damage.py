@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +28,7 @@ from emoser_lib.experiments.runs import runner
 from emoser_lib.experiments.runs.profiles import PlannedRun
 from emoser_lib.experiments.runs.records import RunStatus
 from emoser_lib.experiments.runs.settling import settle
-from emoser_lib.experiments.training.cells import kept_cell
+from emoser_lib.experiments.training.cells import Cell, kept_cell
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.files import file_sha256, remove
 from emoser_lib.systems.declared import Queries, Training
@@ -161,9 +161,9 @@ def _task(stop_at: int = 0) -> Any:
     return task
 
 
-def _trained(folder: Path, stop_at: int = 0) -> tuple[Any, Trained]:
+def _trained(folder: Path, stop_at: int = 0, epochs: int = TRAINING.epochs) -> tuple[Any, Trained]:
     task = _task(stop_at)
-    return task, fit(task, TRAINING, folder, save_steps=2)
+    return task, fit(task, replace(TRAINING, epochs=epochs), folder, save_steps=2)
 
 
 def stopped_training(folder: Path) -> None:
@@ -187,14 +187,19 @@ def of_checkpoints(folder: Path) -> list[Path]:
 # A cell: a training that came to its end.
 
 
-def finished_cell(folder: Path) -> Any:
+def cell_of(folder: Path, number: int = 0, epochs: int = TRAINING.epochs) -> Cell:
+    """One of several."""
+
     def run(place: Path) -> Trained:
-        task, trained = _trained(place / "training")
+        task, trained = _trained(place / "training", epochs=epochs)
         save_file(trained_parameters(task.model), place / "trained.safetensors")
         return trained
 
-    ids = ["a", "b", "c", "d"]
-    cell = kept_cell({"of": "faults"}, __name__, ids, LABELS[:3], run, folder)
+    return kept_cell({"number": number}, __name__, ["a", "b", "c", "d"], LABELS[:3], run, folder)
+
+
+def finished_cell(folder: Path) -> Any:
+    cell = cell_of(folder)
     return cell.epochs, cell.ids, file_sha256(folder / cell.key / "trained.safetensors")
 
 

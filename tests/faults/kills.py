@@ -28,23 +28,12 @@ from emoser_lib.files import MANIFEST, remove
 NAME = "09-kills"
 PARAMETERS = "seed: int = 0  # any"
 BODY = """
-from dataclasses import replace
-from emoser_lib.corpora import load_corpus
-from emoser_lib.experiments import folds
-from emoser_lib.experiments.training.folds import fewer_clips
-from emoser_lib.experiments.training.text import train_cell
-from emoser_lib.systems.declared import Lora, TextSystem, Training
-from emoser_lib.systems.reading.llm import load_llm
-corpus, llm = load_corpus("demo"), load_llm("emoser/demo-gemma")
-system = TextSystem(lora=Lora(4, 8), training=Training(epochs=9, learning_rate=3e-3))
-cuts = [fewer_clips(corpus, cut, 24) for cut in folds(corpus)[:2]]
-cuts = [replace(cut, validation=cut.validation[:12]) for cut in cuts]
-"""
-TRAIN = "cells = [train_cell(llm, system, corpus, cut) for cut in cuts]"
-LAST = """
+from emoser_lib.corpora import cache_home
 from emoser_lib.reporting import report
-report(scores=[cell.epochs for cell in cells])
+from tests.faults.damage import cell_of
 """
+TRAIN = "cells = [cell_of(cache_home() / 'runs', number, epochs=30) for number in range(2)]"
+LAST = "report(scores=[cell.epochs for cell in cells])"
 
 PARTS = ("kernel", "executing process", "runner", "all of the run", "workflow", "workflow and run")
 """What is killed; the last two where Snakemake started the run."""
@@ -52,7 +41,7 @@ PARTS = ("kernel", "executing process", "runner", "all of the run", "workflow", 
 
 @dataclass
 class Trials:
-    """A checkout with one chapter that trains twice, LoRA on the demo's model, and what came of killing it.
+    """A checkout with one chapter that trains two tiny systems, and what came of killing it.
 
     Attributes:
         home: an empty folder.
@@ -63,7 +52,7 @@ class Trials:
     came: dict[str, Counter[str]] = field(default_factory=lambda: {part: Counter() for part in PARTS})
 
     def __post_init__(self) -> None:
-        for name in ("emoser_lib", "book", "scripts"):
+        for name in ("emoser_lib", "book", "scripts", "tests"):
             shutil.copytree(ROOT / name, self.home / name, ignore=shutil.ignore_patterns("_build", "__pycache__"))
         (self.home / "notebooks" / "profiles").mkdir(parents=True)
         shutil.copy(ROOT / "notebooks" / "Snakefile", self.home / "notebooks")
@@ -204,7 +193,7 @@ def _said(process: psutil.Process) -> list[str]:
         return []
 
 
-def killed(home: Path, kills: int, seed: int = 0, parts: tuple[str, ...] = PARTS, each: int = 4) -> Trials:
+def killed(home: Path, kills: int, seed: int = 0, parts: tuple[str, ...] = PARTS, each: int = 5) -> Trials:
     """Kill a run at least so often, ``each`` times a trial, the parts in turn."""
     trials, draw = Trials(home), random.Random(seed)
     seconds, turn = trials.whole(), 0
