@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from emoser_lib.corpora.corpus import LABELS
 from emoser_lib.errors import EmoserError
 from emoser_lib.experiments.runs import runner
+from emoser_lib.experiments.runs.answers import ANSWERS
 from emoser_lib.experiments.runs.profiles import PlannedRun
 from emoser_lib.experiments.runs.records import RunStatus
 from emoser_lib.experiments.runs.settling import settle
@@ -264,7 +265,7 @@ def _planned(folder: Path) -> PlannedRun:
 
 def run_chapter(folder: Path) -> None:
     cells = [nbformat.v4.new_code_cell("1 + 1", execution_count=1, id="a")]
-    outcome = runner.Outcome(RunStatus.OK, None, 1.0, 2.0, nbformat.v4.new_notebook(cells=cells))
+    outcome = runner.Outcome(RunStatus.OK, None, 1.0, 2.0, nbformat.v4.new_notebook(cells=cells), "[1]\n")
     with mock.patch.object(runner, "_execute", lambda *_: outcome):
         runner.run(_planned(folder), folder / "runs")
 
@@ -277,7 +278,7 @@ def run_or_read(folder: Path) -> Any:
     if record is None or record.status is not RunStatus.OK:
         run_chapter(folder)
         record = settle(folder / "runs")[place]
-    return record.model_dump(exclude={"date"}), (place / "09-try.ipynb").read_text()
+    return record.model_dump(exclude={"date"}), [(place / name).read_text() for name in ("09-try.ipynb", ANSWERS)]
 
 
 TARGETS = {
