@@ -52,14 +52,14 @@ def finish(folder: Path, record: Record, notebook: str | None, answers: str | No
         write_whole(folder / ANSWERS, answers)
         parts.append(ANSWERS)
     write_record(folder / RECORD_FILE, record)
-    seal(folder, parts, _owner(folder))
+    seal(folder, parts)
     return folder / RECORD_FILE
 
 
 def settle(runs: Path) -> dict[Path, Record]:
     """Return the records of all runs, by folder, those of runs that are going on left out.
 
-    A run whose runner was killed has its record written, and one whose notebook or record is gone or damaged becomes
+    A run whose runner was killed has its record written, and one whose notebook or record is gone or changed becomes
     a failed one, with a warning. Runs of before there was a manifest are taken as they are.
 
     Args:
@@ -75,7 +75,7 @@ def settle(runs: Path) -> dict[Path, Record]:
 def _settled(folder: Path) -> Record | None:
     try:
         if os.path.lexists(folder / MANIFEST):
-            if not damage(folder, _owner(folder)):
+            if not damage(folder):
                 return read_record(folder / RECORD_FILE)
         elif not os.path.lexists(folder / PLANNED_RECORD):
             return _of_before(folder)
@@ -98,12 +98,15 @@ def _of_before(folder: Path) -> Record | None:
 
 def _mended(folder: Path) -> Record | None:
     """Make of a run that is not whole a failed one."""
-    wrong = os.path.lexists(folder / MANIFEST) and damage(folder, _owner(folder))
+    wrong = os.path.lexists(folder / MANIFEST) and damage(folder)
     if not wrong and os.path.lexists(folder / MANIFEST):
         return read_record(folder / RECORD_FILE)  # it ended just now
     if wrong:
         warnings.warn(f"the run in {folder} is not whole ({wrong}): it counts as failed, run it again", stacklevel=5)
-    _clear(folder)
+    notebook = notebook_of(folder, ok=True)
+    if notebook.is_file() and not os.path.lexists(notebook_of(folder, ok=False)):
+        notebook.rename(notebook_of(folder, ok=False))  # somebody may have written into it
+    _clear(folder, but=notebook_of(folder, ok=False))
     try:
         record = read_record(folder / PLANNED_RECORD)
     except DataError:
@@ -116,12 +119,8 @@ def _mended(folder: Path) -> Record | None:
     return record
 
 
-def _clear(folder: Path) -> None:
-    for name in (MANIFEST, RECORD_FILE, ANSWERS):
-        remove(folder / name)
-    for ok in (True, False):
-        remove(notebook_of(folder, ok))
-
-
-def _owner(folder: Path) -> str:
-    return f"{folder.parent.name} {folder.name}"
+def _clear(folder: Path, but: Path | None = None) -> None:
+    notebooks = (notebook_of(folder, ok) for ok in (True, False))
+    for path in (folder / MANIFEST, folder / RECORD_FILE, folder / ANSWERS, *notebooks):
+        if path != but:
+            remove(path)
