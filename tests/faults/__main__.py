@@ -9,6 +9,7 @@ import argparse
 import sys
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from emoser_lib.environment import ROOT
@@ -51,26 +52,24 @@ def main() -> int:
                 print(one, file=sys.stderr)
         (home / "checkout").mkdir()
         came = killed(home / "checkout", kills).came if kills else {}
-    rows: list[tuple[str | int, ...]] = [
-        (f"{name}, damaged", sum(of.values()), *(of.get(outcome, 0) for outcome in OUTCOMES))
-        for name, of in counted(found).items()
-    ]
-    rows += [(f"{part}, killed", of["kills"], *(of[outcome] for outcome in OUTCOMES)) for part, of in came.items()]
+    return write(counted(found), came)
+
+
+def write(of_damages: Mapping[str, Mapping[str, int]], of_kills: Mapping[str, Mapping[str, int]]) -> int:
+    """Write the record; return 1 where anything did not come out well."""
+    rows: list[tuple[str | int, ...]] = []
+    for name, of in of_damages.items():
+        rows.append((f"{name}, damaged", sum(of.values()), *(of.get(outcome, 0) for outcome in OUTCOMES)))
+    for name, of in of_kills.items():
+        rows.append((f"{name}, killed", of.get("kills", 0), *(of.get(outcome, 0) for outcome in OUTCOMES)))
     about = (
         "Each file of everything that is kept is damaged in up to eleven ways (gone, emptied, cut, one bit, edited, a "
         "folder, a pipe or a link without end in its place …), and a chapter that trains is killed at moments drawn "
         "at random; then it is asked for again."
     )
-    write_check(
-        RECORD,
-        "Damage and kills",
-        about,
-        "make faults",
-        ("what was damaged or killed", "times", *OUTCOMES),
-        rows,
-        COVERS,
-    )
-    return int(any(sum(row[2:]) for row in rows))  # type: ignore[arg-type]
+    columns = ("what was damaged or killed", "times", *OUTCOMES)
+    write_check(RECORD, "Damage and kills", about, "make faults", columns, rows, COVERS)
+    return int(any(cell for row in rows for cell in row[2:]))
 
 
 if __name__ == "__main__":
