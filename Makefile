@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench bench-hearing bench-answering test test-python audit-packages check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench bench-hearing bench-answering test test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,8 @@ test-python: ## the tests that need no torch on another Python: make test-python
 audit-packages: setup ## ask PyPI for known weaknesses of the pinned packages (pip-audit, in .venv-audit)
 	@test -x .venv-audit/bin/pip-audit || { $(BIN)/python -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit; }
 	@.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict $(ARGS)
+faults: setup ## damage all that is kept on disk, kill a run fifty times: book/checks/faults.json, twenty quiet minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(ARGS)
 
 check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
 

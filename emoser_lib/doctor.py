@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -22,6 +23,12 @@ DISK_GB = 5.0
 
 MEMORY_GB = 4.0
 """For one notebook of profile `demo` beside a browser. Our choice."""
+
+RUN_MB = 10.0
+"""Free space for one run of profile `demo`: its notebook, twice, its log and its record. Our choice."""
+
+SOCKETS_BYTES = 60
+"""The longest folder for a kernel's sockets: a path may have 107 (Linux) or 103 (macOS), up to 40 come behind it."""
 
 WINDOWS = "runs and `make` do not work on Windows itself: install WSL (`wsl --install`) and use emoser in its Linux"
 
@@ -62,7 +69,8 @@ def diagnose() -> list[Need]:
     """
     if sys.platform == "win32":
         return [_python(), Need("system", False, "Windows", "everything", WINDOWS)]
-    return [_python(), *_packages(), _espeak(), _chromium(), _disk(), _memory(), _data(), _models(), _gpu()]
+    machine = (_disk(), _memory(), _runs(), _cache(), _sockets(), _data(), _models(), _gpu())
+    return [_python(), *_packages(), _espeak(), _chromium(), *machine]
 
 
 def render(needs: Iterable[Need]) -> str:
@@ -158,12 +166,80 @@ def _memory() -> Need:
     return Need("memory", total >= MEMORY_GB, f"{total:.0f} GB, {os.cpu_count()} cores", "running notebooks", way)
 
 
+def obstacle(folder: Path, megabytes: float = RUN_MB) -> str:
+    """Say why nothing can be written to a folder, be it there or to be made; nothing where it can.
+
+    Args:
+        folder: looked at, as are those it would be made in; nothing is written.
+        megabytes: that must be free.
+
+    >>> obstacle(Path.cwd() / "new", megabytes=0.0), obstacle(Path.cwd(), megabytes=1e12)[-7:]
+    ('', 'MB left')
+    """
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not there.is_dir():
+            return f"{there} is a link without end or no folder"
+        if not os.access(there, os.W_OK | os.X_OK):
+            return f"{there} may only be read"
+        free = shutil.disk_usage(there).free / 1e6
+    except OSError as error:
+        return error.strerror or str(error)
+    return f"the disk has {free:.1f} MB left" if free < megabytes else ""
+
+
+def _unlocked(folder: Path) -> str:
+    """Why no file of a folder can be locked."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    try:
+        import fcntl
+
+        with tempfile.TemporaryFile(dir=there) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        return f"{there} has no locks ({error.strerror}): Lustre without -o flock, NFS without lockd"
+    return ""
+
+
+def _place(name: str, folder: Path, needed_for: str, way: str) -> Need:
+    wrong = obstacle(folder) or _unlocked(folder)
+    return Need(name, not wrong, wrong or str(folder), needed_for, f"make room, or {way}")
+
+
+def _runs() -> Need:
+    return _place("runs", Path.cwd() / "runs", "`emoser run` here", "name another folder with --runs")
+
+
+def _cache() -> Need:
+    return _place("cache", _named("EMOSER_CACHE", Path("~/.cache/emoser")), "every run", "set EMOSER_CACHE to a folder")
+
+
+def _sockets() -> Need:
+    """Where a kernel's sockets may stand."""
+    folders = [Path(tempfile.gettempdir()), Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp"), Path("/tmp")]
+    short = [folder for folder in folders if len(os.fsencode(folder)) <= SOCKETS_BYTES]
+    wrong = [obstacle(folder, 0.1) for folder in short]
+    fit = next((str(folder) for folder, said in zip(short, wrong, strict=True) if not said), "")
+    way = f"set TMPDIR to a folder of at most {SOCKETS_BYTES} bytes with room"
+    return Need("temporary files", bool(fit), fit or "; ".join(wrong) or str(folders[0]), "every run", way)
+
+
+def _named(variable: str, default: Path) -> Path:
+    """The folder that an environment variable names; a link without end as it is."""
+    folder = Path(os.environ.get(variable) or default)
+    try:
+        return folder.expanduser().resolve()
+    except (OSError, RuntimeError):
+        return folder
+
+
 def _folder(variable: str, name: str) -> tuple[Path, list[str]]:
     """The folder that an environment variable names, else that of this name in the cache; the folders in it."""
-    cache = Path(os.environ.get("EMOSER_CACHE") or "~/.cache/emoser")
-    folder = Path(os.environ.get(variable) or cache / name).expanduser().resolve()
-    inside = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    return folder, inside
+    folder = _named(variable, _named("EMOSER_CACHE", Path("~/.cache/emoser")) / name)
+    try:
+        return folder, sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    except OSError:  # it may not be read
+        return folder, []
 
 
 def _data() -> Need:

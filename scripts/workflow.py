@@ -16,7 +16,11 @@ from pathlib import Path
 
 import psutil
 
+from emoser_lib.doctor import obstacle
+
 ROOT = Path(__file__).resolve().parent.parent
+ROOM_MB = 100
+"""Free space for the runs of profile `demo` and the pages. Our choice."""
 MARK = "EMOSER_WORKFLOW"
 """Environment variable by which a process is known as started from here; its value is the project's folder."""
 
@@ -41,11 +45,15 @@ def left_over() -> list[psutil.Process]:
 def main(arguments: list[str]) -> None:
     """Take the lock, clear up, and become Snakemake."""
     os.chdir(ROOT)
+    if said := obstacle(ROOT, ROOM_MB):
+        sys.exit(f"{ROOT} cannot be written ({said}): make room there, or put the checkout in another folder.")
     lock = os.open(".snakemake.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("The book is being built by another call in this folder: wait for it, then try again.")
+    except OSError as error:
+        sys.exit(f"{ROOT} has no locks ({error.strerror}): put the checkout on another file system, `emoser doctor`.")
     os.set_inheritable(lock, True)  # Snakemake takes this process over, and the lock with it
 
     while waiting := left_over():

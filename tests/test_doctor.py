@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -88,3 +89,37 @@ def test_is_quick() -> None:
     started = time.monotonic()
     diagnose()
     assert time.monotonic() - started < 3
+
+
+def test_links_without_end_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for name in ("EMOSER_CACHE", "EMOSER_DATA", "EMOSER_MODELS"):
+        monkeypatch.setenv(name, str(loop))
+    assert not need("cache").ok
+    assert "link without end" in need("cache").found
+    assert not need("data").ok
+
+
+def test_places_where_no_run_is_possible_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A full disk, a folder that may only be read, no locks, temporary files far down."""
+    monkeypatch.chdir(tmp_path)
+    assert need("runs").ok and need("temporary files").ok
+    with monkeypatch.context() as patch:
+        patch.setattr("emoser_lib.doctor.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+        assert "0.0 MB left" in need("runs").found
+        assert not need("temporary files").ok
+    with monkeypatch.context() as patch:
+        patch.setattr("emoser_lib.doctor.os.access", lambda path, mode: False)
+        assert f"{tmp_path} may only be read" in need("runs").found
+
+    def no_locks(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", no_locks)
+        assert "has no locks (Function not implemented)" in need("runs").found
+    far = tmp_path / ("t" * 80)
+    far.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(far))
+    assert need("temporary files").found != str(far), "its kernels' sockets stand elsewhere"

@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from emoser_lib.cli.options import json_option, print_json
-from emoser_lib.cli.run import all_chapters, planned_runs
+from emoser_lib.cli.run import chapters_of, planned_runs
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
+from emoser_lib.experiments.runs.runner import check_places
 
 
 @click.command("plan")
@@ -16,20 +18,27 @@ from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
 @click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
 @click.option("--only", metavar="RUN", help="One run of the notebook; default: all.")
 @click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @json_option
 def plan_runs(
-    notebook: str | None, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], as_json: bool
+    notebook: str | None,
+    profile: str,
+    only: str | None,
+    parameter: Sequence[tuple[str, str]],
+    runs: Path,
+    as_json: bool,
 ) -> int:
     """Say what the runs of a profile need, without weights: parameters, memory, download, licences.
 
-    NOTEBOOK: one chapter; default: all. Exit code 1 if a licence must be accepted first.
+    NOTEBOOK: one chapter; default: all that the profile names. Exit code 1 if a licence must be accepted first.
     """
     if notebook is None and (only or parameter):
         raise UsageError("--only and --parameter belong to one notebook: name it.")
-    names = [notebook] if notebook else all_chapters()
-    runs = [run for name in names for run in planned_runs(name, profile, only, parameter, {})]
+    names = [notebook] if notebook else chapters_of(profile)
+    planned = [run for name in names for run in planned_runs(name, profile, only, parameter, {})]
+    check_places(runs)
 
-    done = dry_run(runs, profile)
+    done = dry_run(planned, profile)
     if as_json:
         print_json(done)
     else:

@@ -11,8 +11,9 @@ import click
 from emoser_lib.cli.options import FiniteRange, json_option, own_folder, own_folder_options, print_json
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.runs.parameters import parameters_of
-from emoser_lib.experiments.runs.profiles import PlannedRun, plan
-from emoser_lib.experiments.runs.runner import find_notebook, notebook_folders, run
+from emoser_lib.experiments.runs.profiles import PlannedRun, chapters_in, plan
+from emoser_lib.experiments.runs.runner import check_places, find_notebook, notebook_folders, run
+from emoser_lib.experiments.runs.settling import settle
 
 
 def planned_runs(
@@ -28,12 +29,12 @@ def planned_runs(
     return plan(path, profile, only, values)
 
 
-def all_chapters() -> list[str]:
-    """List all notebooks of the folder that `find_notebook` looks in."""
+def chapters_of(profile: str) -> list[str]:
+    """List the notebooks that a profile names, of the folder that `find_notebook` looks in."""
 
     for folder in notebook_folders():
-        if found := sorted(folder.glob("[0-9]*.ipynb")):
-            return [str(path) for path in found]
+        if sorted(folder.glob("[0-9]*.ipynb")):
+            return [str(folder / f"{name}.ipynb") for name in sorted(chapters_in(folder, profile))]
     raise UsageError("there is no folder notebooks/ with profiles/ in it here: name a notebook by its path.")
 
 
@@ -63,7 +64,10 @@ def run_notebook(
             "torchrun starts a run several times, each with a record: start `emoser run` once, or a script that trains."
         )
     records = []
-    for planned in planned_runs(notebook, profile, only, parameter, own_folder(**own)):
+    plans = planned_runs(notebook, profile, only, parameter, own_folder(**own))
+    check_places(runs)
+    settle(runs)
+    for planned in plans:
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
         record, where = run(planned, runs, timeout)
         records.append(record)

@@ -169,6 +169,7 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
 
 def _labels(corpus: Corpus) -> Iterator[Finding]:
     labels = corpus.frame["label"]
+    there = set(labels)
     if not any(labels) and not corpus.held_out:
         yield Finding(
             FindingKind.NO_LABELS, "", "no clip has a label: say which column has them (--column label=…), if one does"
@@ -178,7 +179,7 @@ def _labels(corpus: Corpus) -> Iterator[Finding]:
         if label not in alike[label.casefold()]:
             alike[label.casefold()].append(label)
     for names in alike.values():
-        used = [name for name in names if name in set(labels)]
+        used = [name for name in names if name in there]
         if len(names) > 1 and used and used != [names[-1]]:
             other = next(name for name in used if name != names[-1])
             what = f"'{other}' and '{names[-1]}' differ in case only: make one of them (--label {other}={names[-1]})"
@@ -284,12 +285,14 @@ def _duplicates(
             groups[content].append(clip)
     for group in (clips for clips in groups.values() if len(clips) > 1):
         splits = {split_of[clip] for clip in group} - {""}
-        elsewhere = {own: [clip for clip in group if split_of[clip] not in ("", own)] for own in splits}
+        elsewhere = {
+            own: _some([f"{clip} ({split_of[clip]})" for clip in group if split_of[clip] not in ("", own)])
+            for own in splits
+        }
         for clip in group:
             yield Finding(kind, clip, f"{what} {_some(group, besides=clip)}", group=group[0])
             own = split_of[clip]
-            if others := elsewhere.get(own):
-                named = _some([f"{other} ({split_of[other]})" for other in others])
+            if named := elsewhere.get(own):
                 yield Finding(
                     FindingKind.DUPLICATE_ACROSS_SPLITS, clip, f"split {own}, but {what} {named}", group=group[0]
                 )

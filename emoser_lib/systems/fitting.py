@@ -3,9 +3,8 @@
 What is trained is a `Task`: it knows its model, makes batches of clip numbers, and scores the clips held out.
 """
 
-import json
 import math
-import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +19,15 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from emoser_lib.errors import DataError, UsageError
+from emoser_lib.files import damage, make_folder, remove, seal, writing
 from emoser_lib.systems.declared import Training
 from emoser_lib.systems.device import enough_memory, processes
 
 WEIGHTS = "trained.safetensors"
 """The trained parameters in a checkpoint; the frozen ones are in their own checkpoint."""
+
+SCORES = "scores.npy"
+"""The scores of the epochs so far in a checkpoint, float32 [epochs, held-out clips, labels]."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class TaskTrainer(Trainer):
 
     def __init__(self, task: Task, args: TrainingArguments, training: Training | None = None) -> None:
         self.task, self.training = task, training
+        self.scores: list[np.ndarray] = []  # of each epoch, in the first process
         super().__init__(task.model, args, self._collate, train_dataset=range(task.clips))
 
     def _collate(self, clips: Sequence[int]) -> dict[str, Any]:
@@ -210,9 +214,23 @@ class TaskTrainer(Trainer):
         assert output_dir is not None
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         save_file(trained_parameters(self.task.model), Path(output_dir) / WEIGHTS)
+        np.save(Path(output_dir) / SCORES, np.array(self.scores, np.float32))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """The Trainer's; then, last of all, what belongs to it."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process writes its own random numbers' state
+        if self.is_world_process_zero():
+            checkpoint = self.checkpoint(self.state.global_step)
+            seal(checkpoint, of=_owner(checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_trained(self.task.model, Path(resume_from_checkpoint) / WEIGHTS)
+        self.scores += list(np.load(Path(resume_from_checkpoint) / SCORES))
+
+    def checkpoint(self, step: int) -> Path:
+        """Where that of a step is."""
+        return Path(str(self.args.output_dir)) / f"checkpoint-{step}"
 
 
 def trained_parameters(model: nn.Module) -> dict[str, Tensor]:
@@ -239,8 +257,8 @@ def load_trained(model: nn.Module, path: Path) -> None:
 class _Score(TrainerCallback):
     """After each epoch, score the held-out clips: before the Trainer's checkpoint of the same step is written."""
 
-    def __init__(self, task: Task, folder: Path) -> None:
-        self.task, self.folder = task, folder
+    def __init__(self, task: Task, scores: list[np.ndarray]) -> None:
+        self.task, self.scores = task, scores
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         steps = math.ceil(state.max_steps / args.num_train_epochs)
@@ -250,7 +268,7 @@ class _Score(TrainerCallback):
         smaller = "use dtype bfloat16 or, of sound, shorter clips"
         with torch.no_grad(), enough_memory(args.device, "scoring the clips held out", smaller):
             scores = self.task.scores()
-        np.save(self.folder / f"scores-{state.global_step // steps}.npy", scores.float().cpu().numpy())
+        self.scores.append(scores.float().cpu().numpy())
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         norm = given["logs"].get("grad_norm", 0.0)
@@ -262,7 +280,8 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     """Train a task; after each epoch score the clips held out.
 
     What is in ``folder`` of the same training that was stopped, even killed, is gone on from, with the same result
-    as in one go.
+    as in one go: from the last checkpoint that is whole, as its manifest says. One that is not is removed, with a
+    warning.
 
     Under torchrun or ``accelerate launch`` each process trains on its part of every batch, with the same result, but
     for dropout and for the auxiliary task's mean, which is over the part.
@@ -276,7 +295,7 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     Raises:
         UsageError: the batch cannot be shared by the processes, the model is on several devices, or what is trained of
             it is not float32.
-        DataError: the loss is not finite, or the memory too small.
+        DataError: the loss is not finite, the memory too small, or the disk full.
     """
     if training.batch_size % processes():
         raise UsageError(f"batch_size is {training.batch_size} for {processes()} processes: take a multiple of them.")
@@ -286,23 +305,23 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     named = task.model.named_parameters()
     if half := [name for name, p in named if p.requires_grad and p.dtype != torch.float32]:
         raise UsageError(f"{half[0]} is trained in 16 bits, where small updates vanish: make it float32.")
-    folder.mkdir(parents=True, exist_ok=True)
     updates = math.ceil(math.ceil(task.clips / training.batch_size) / training.accumulation)
     arguments = _arguments(training, folder, save_steps, log_steps=max(1, updates // 20), on=devices[0])
     with arguments.main_process_first():
+        make_folder(folder, folder.parent)
         start = _last_checkpoint(folder)
     trainer = TaskTrainer(task, arguments, training)
     trainer.remove_callback(PrinterCallback)  # the log is returned
-    trainer.add_callback(_Score(task, folder))
+    trainer.add_callback(_Score(task, trainer.scores))
     smaller = "lower batch_size and raise accumulation by as much, or set activation_checkpointing"
-    with enough_memory(devices[0], f"steps of {training.batch_size} clips", smaller):
+    with writing(folder), enough_memory(devices[0], f"steps of {training.batch_size} clips", smaller):
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
     trainer.accelerator.wait_for_everyone()
-    scores = [np.load(folder / f"scores-{epoch}.npy") for epoch in range(1, training.epochs + 1)]
+    scores = np.load(trainer.checkpoint(trainer.state.global_step) / SCORES)  # every process reads those of the first
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     trainable = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
     steps = trainer.state.global_step - _step(start)
-    return Trained(np.stack(scores), log, trainable, steps, arguments.on, arguments.world_size)
+    return Trained(scores, log, trainable, steps, arguments.on, arguments.world_size)
 
 
 def _arguments(training: Training, folder: Path, save_steps: int, log_steps: int, on: str) -> OneDevice:
@@ -336,16 +355,25 @@ def _arguments(training: Training, folder: Path, save_steps: int, log_steps: int
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The last whole checkpoint; the Trainer writes ``trainer_state.json`` last. What a kill left half is removed."""
-    for path in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(path)
+    """The last whole checkpoint. Those that are not whole are removed: a kill left them half, or they are damaged."""
+    wrong, whole = "", None
+    for path in sorted(folder.glob("checkpoint-*"), key=_step):
+        if said := damage(path, _owner(path)):
+            wrong = f"{path} is not whole ({said})"
+            remove(path)
         else:
-            return path
-    return None
+            whole = path
+    if wrong:
+        warnings.warn(f"{wrong}: the training goes on from {whole.name if whole else 'its beginning'}", stacklevel=3)
+    return whole
+
+
+def _owner(checkpoint: Path) -> str:
+    """Whose a checkpoint is: the name of the folder that the training was given lies in, which is its key."""
+    return checkpoint.absolute().parent.parent.name
 
 
 def _step(checkpoint: Path | None) -> int:
-    return 0 if checkpoint is None else int(checkpoint.name.split("-")[1])
+    """Of a folder with another name: before all others."""
+    number = checkpoint.name.removeprefix("checkpoint-") if checkpoint else "0"
+    return int(number) if number.isdecimal() else -1

@@ -11,9 +11,10 @@ import nbformat
 import pytest
 
 from emoser_lib.cli import main
-from emoser_lib.cli.run import all_chapters
+from emoser_lib.cli.run import chapters_of
 from emoser_lib.corpora import LABELS, load_corpus
 from emoser_lib.doctor import print_report
+from emoser_lib.errors import UsageError
 from emoser_lib.experiments.runs.runner import find_notebook
 from tests import tiny
 from tests.command import emoser
@@ -305,7 +306,7 @@ def test_notebooks_that_are_not_the_books_are_left_alone(
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01-theirs.ipynb").write_text("{}")
     (tmp_path / "notebooks" / "03-classical.ipynb").write_text("{}")
-    assert all_chapters() == [str(path) for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))]
+    assert chapters_of("demo") == [str(path) for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))]
     assert find_notebook("03-classical") == root / "notebooks" / "03-classical.ipynb"
     assert find_notebook("notebooks/01-theirs.ipynb") == tmp_path / "notebooks" / "01-theirs.ipynb", "named by its path"
     (tmp_path / "notebooks" / "profiles").mkdir()
@@ -322,3 +323,15 @@ def test_windows_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys
     assert "WSL" in said and len(said.splitlines()) == 1
     assert print_report() == 1
     assert "missing  system: Windows" in capsys.readouterr().out
+
+
+def test_a_profile_may_name_some_chapters_only(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "notebooks"
+    (folder / "profiles").mkdir(parents=True)
+    for name in ("02-scoring", "03-classical"):
+        (folder / f"{name}.ipynb").write_bytes((root / "notebooks" / f"{name}.ipynb").read_bytes())
+    (folder / "profiles" / "mine.yaml").write_text("03-classical:\n  one: {}\n")
+    monkeypatch.chdir(tmp_path)
+    assert chapters_of("mine") == ["notebooks/03-classical.ipynb"]
+    with pytest.raises(UsageError, match=r"there is no profile 'mien' \(did you mean 'mine'\?\)"):
+        chapters_of("mien")

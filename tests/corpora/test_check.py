@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoser_lib.corpora.check import LONGEST_SECONDS, Finding, FindingKind, check
+from emoser_lib.corpora.check import LONGEST_SECONDS, Finding, FindingKind, _duplicates, check
 from emoser_lib.corpora.corpus import Corpus, build_frame, label_set
 
 RATE = 16_000
@@ -163,3 +163,26 @@ def test_elicited_es_has_its_five_clipped_clips_and_the_sentences_all_speakers_s
 def test_a_name_that_is_too_long_for_a_file_is_missing_audio() -> None:
     frame = build_frame({"id": ["a"], "audio": ["x" * 5000 + ".wav"], "transcription": ["hola"]})
     assert named(check(Corpus("mine", frame)), FindingKind.MISSING_AUDIO) == list(frame["id"])
+
+
+class Counted(dict[str, str]):
+    """The clips' splits, and how often one was looked up."""
+
+    looked_up = 0
+
+    def __getitem__(self, clip: str) -> str:
+        self.looked_up += 1
+        return super().__getitem__(clip)
+
+
+def test_a_sentence_that_all_clips_say_costs_no_more_by_clip() -> None:
+    """Acted corpora have ten sentences in a hundred thousand clips."""
+
+    def work(clips: int) -> int:
+        ids = [f"c{number}" for number in range(clips)]
+        splits = Counted((clip, ("train", "test")[number % 2]) for number, clip in enumerate(ids))
+        found = list(_duplicates(dict.fromkeys(ids, "the same"), splits, FindingKind.DUPLICATE_TRANSCRIPTION, "x"))
+        assert len(found) == 2 * clips
+        return splits.looked_up
+
+    assert work(2_000) <= 2.1 * work(1_000)

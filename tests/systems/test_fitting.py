@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -121,6 +122,19 @@ def test_training_in_16_bits_is_refused(tmp_path: Path) -> None:
     made.model.joined.bfloat16()
     with pytest.raises(UsageError, match=r"joined\S+ is trained in 16 bits, where small updates vanish: make"):
         fit(made, TOY, tmp_path)
+
+
+@pytest.mark.parametrize("room", [500, 6_000])
+def test_a_full_disk_is_named_whatever_was_being_written(room: int, tmp_path: Path) -> None:
+    """Weights, optimizer or the rest: safetensors, torch and Python each have an error of their own for it."""
+    made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(DataError, match=rf"^{tmp_path}\S* cannot be written \(.*\): make room there or name a"):
+            fit(made, replace(TOY, epochs=40), tmp_path, save_steps=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_loss_that_is_no_number_names_its_clip(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """How sure is a score? The papers' interval, the bootstrap by clip or by group, and two tests for two systems."""
 
-import warnings
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.experiments.judging.scoring import METRICS, Floats, Labelled, encode, in_order_of
@@ -14,8 +13,8 @@ from emoser_lib.values import Immutable
 
 METHODS = ("percentile", "bca")
 
-BATCH = 250
-"""Resamples held at a time: 250 of 3,000 clips are 6 MB. A constant, so that a seed always means the same."""
+HELD = 2_000_000
+"""Numbers held at a time, 16 MB: a batch has as many resamples as this allows. A seed means the same in any batch."""
 
 
 class Interval(Immutable):
@@ -196,9 +195,13 @@ def approximate_randomisation(
     # Of m units that look the same, a binomial number is swapped; each moves its b - a from b's matrix to a's.
     change = table.kinds[:, 1] - table.kinds[:, 0]
     differ = change.any(axis=(1, 2))
-    swapped = rng.binomial(table.counts[differ], 0.5, size=(resamples, np.count_nonzero(differ)))
-    moved = np.tensordot(swapped.astype(np.float64), change[differ], axes=1)
-    draws = measure(total[0] + moved) - measure(total[1] - moved)
+    counts, change = table.counts[differ], change[differ]
+    step = _batch(max(1, len(counts)))
+    draws = np.empty(resamples)
+    for start in range(0, resamples, step):
+        swapped = rng.binomial(counts, 0.5, size=(min(step, resamples - start), len(counts)))
+        moved = np.tensordot(swapped.astype(np.float64), change, axes=1)
+        draws[start : start + step] = measure(total[0] + moved) - measure(total[1] - moved)
     observed = float(measure(total[0]) - measure(total[1]))
     extreme = np.count_nonzero(np.abs(draws) >= abs(observed) - _ROUNDING)
     return Randomisation(
@@ -237,14 +240,20 @@ class _Units:
         groups: npt.NDArray[np.intp] | None,
     ) -> None:
         self.unit: Literal["clip", "group"] = "clip" if groups is None else "group"
-        member = np.arange(len(gold)) if groups is None else groups
-        shape = (int(member.max()) + 1, len(systems), k, k)
-        cells = [np.ravel_multi_index((member, np.full_like(gold, s), gold, p), shape) for s, p in enumerate(systems)]
-        matrices = np.bincount(np.concatenate(cells), minlength=int(np.prod(shape))).reshape(shape)
-        rows, of_unit, self.counts = np.unique(
-            matrices.reshape(len(matrices), -1), axis=0, return_inverse=True, return_counts=True
-        )
-        self.kinds = rows.reshape(-1, *matrices.shape[1:]).astype(np.float64)
+        if groups is None:
+            # Clips with the same labels are one kind: the clips of few answers stand for all. In the order that the
+            # rows of their matrices have below, in which a seed's numbers are given to kinds.
+            answers = np.ravel_multi_index((gold, *systems), (k,) * (1 + len(systems)))
+            _, first, of_unit, self.counts = np.unique(
+                -answers, return_index=True, return_inverse=True, return_counts=True
+            )
+            self.kinds = _matrices(np.arange(len(first)), gold[first], [of[first] for of in systems], k)
+        else:
+            matrices = _matrices(groups, gold, systems, k)
+            rows, of_unit, self.counts = np.unique(
+                matrices.reshape(len(matrices), -1), axis=0, return_inverse=True, return_counts=True
+            )
+            self.kinds = rows.reshape(-1, *matrices.shape[1:])
         self.of_unit = of_unit.reshape(-1)
         self.size = len(self.of_unit)
 
@@ -263,6 +272,21 @@ class _Units:
         )
 
 
+def _matrices(
+    member: npt.NDArray[np.intp], gold: npt.NDArray[np.intp], systems: list[npt.NDArray[np.intp]], k: int
+) -> Floats:
+    """The confusion matrices of each member (clip or group), [members, systems, K, K]."""
+    shape = (int(member.max()) + 1, len(systems), k, k)
+    cells = [np.ravel_multi_index((member, np.full_like(gold, s), gold, p), shape) for s, p in enumerate(systems)]
+    counted = np.bincount(np.concatenate(cells), minlength=int(np.prod(shape)))
+    return counted.reshape(shape).astype(np.float64)
+
+
+def _batch(numbers: int) -> int:
+    """How many resamples of so many numbers are held at a time."""
+    return max(1, HELD // numbers)
+
+
 def _bootstrap(
     table: _Units, metric: str, method: str, resamples: int, level: float, seed: int
 ) -> tuple[Interval, Floats]:
@@ -273,26 +297,26 @@ def _bootstrap(
         values = METRICS[metric](table.resampled(np.moveaxis(drawn, axis, -1)))
         return values[..., 0] if values.shape[-1] == 1 else values[..., 0] - values[..., 1]
 
-    options = {"vectorized": True, "batch": BATCH, "confidence_level": level}
     drawn = stats.bootstrap(
         (table.of_unit,),
         statistic,
         n_resamples=resamples,
         method="percentile",
         rng=np.random.default_rng(seed),
-        **options,
+        vectorized=True,
+        batch=_batch(table.size),
+        confidence_level=level,
     )
     low, high = drawn.confidence_interval
     draws = drawn.bootstrap_distribution
     used: Literal["percentile", "bca"] = "percentile"
     if method == "bca" and np.ptp(draws) > 0:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-            bca = stats.bootstrap(
-                (table.of_unit,), statistic, n_resamples=0, method="bca", bootstrap_result=drawn, **options
-            ).confidence_interval
-        if np.isfinite(bca).all():
-            (low, high), used = bca, "bca"
+        # What a sample without one unit scores depends on the unit's kind alone: scipy's own would score them all.
+        without = METRICS[metric](table.total() - table.kinds)
+        values = without[..., 0] if without.shape[-1] == 1 else without[..., 0] - without[..., 1]
+        tails = _bca_tails(draws, float(statistic(table.of_unit)), values[table.of_unit], (1 - level) / 2)
+        if np.isfinite(tails).all():
+            (low, high), used = np.quantile(draws, tails), "bca"
     interval = Interval(
         metric=metric,
         estimate=float(statistic(table.of_unit)),
@@ -306,6 +330,24 @@ def _bootstrap(
         seed=seed,
     )
     return interval, draws
+
+
+def _bca_tails(draws: Floats, estimate: float, without: Floats, tail: float) -> Floats:
+    """The quantiles of the resampled values that BCa takes (Efron & Tibshirani 1993, 14.3), as scipy computes them.
+
+    Args:
+        draws: the resampled values.
+        estimate: the value of the sample.
+        without: the value of the sample without each of its units.
+        tail: the nominal one.
+    """
+    with np.errstate(all="ignore"):
+        below = (np.count_nonzero(draws < estimate) + np.count_nonzero(draws <= estimate)) / (2 * len(draws))
+        bias = special.ndtri(below)
+        moved = (len(without) - 1) * (without.mean() - without)
+        acceleration = 1 / 6 * (moved**3).sum() / (moved**2).sum() ** 1.5
+        shifted = bias + special.ndtri(tail) * np.array([1, -1])
+        return special.ndtr(bias + shifted / (1 - acceleration * shifted))
 
 
 def _check(units: int, metric: str, method: str, resamples: int, level: float) -> None:

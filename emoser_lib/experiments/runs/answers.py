@@ -85,11 +85,9 @@ def read_answers(run: Path) -> RunAnswers:
         DataError: there are none, or the file is damaged.
     """
     path = run / ANSWERS
+    if not path.is_file():
+        raise DataError(f"{run} keeps no answers: it is older than they are, or trains no system; run it again.")
     try:
         return RunAnswers.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"{run} keeps no answers: it is older than they are, or trains no system; run it again."
-        ) from None
     except (ValidationError, UnicodeDecodeError):
         raise DataError(f"{path} is damaged: run it again.") from None

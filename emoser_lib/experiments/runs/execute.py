@@ -8,12 +8,18 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 import papermill
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
+from emoser_lib.files import FULL
+
 KERNEL = "python3"
+
+FULL_CODE = 100
+"""The exit code where the notebook could not be written, less the number of the reason."""
 
 
 class OwnPython(KernelSpecManager):
@@ -29,6 +35,15 @@ def main() -> None:
     """Read the job from standard input, execute it, and end when the runner does."""
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_runner, daemon=True).start()
+    try:
+        _execute(job)
+    except OSError as error:
+        if error.errno in FULL:
+            sys.exit(FULL_CODE + error.errno)
+        raise
+
+
+def _execute(job: dict[str, Any]) -> None:
     papermill.execute_notebook(
         job["input"],
         job["output"],

@@ -5,13 +5,15 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
 
-from emoser_lib.errors import UsageError, did_you_mean
+from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments.judging.intervals import approximate_randomisation, paired_bootstrap
 from emoser_lib.experiments.judging.scoring import METRICS
 from emoser_lib.experiments.runs.answers import read_answers
 from emoser_lib.experiments.runs.profiles import plan
 from emoser_lib.experiments.runs.records import Record, portable, read_record
 from emoser_lib.experiments.runs.runner import find_notebook
+from emoser_lib.experiments.runs.settling import settle
+from emoser_lib.files import MANIFEST, damage
 from emoser_lib.values import Immutable
 
 
@@ -91,9 +93,8 @@ def list_runs(runs: Path, chapter: str | None = None) -> list[ListedRun]:
 
     Raises:
         UsageError: there is no run of this chapter.
-        DataError: a record is damaged.
     """
-    found = [listed(path) for path in sorted(runs.glob("*/*/record.json"))]
+    found = [listed(folder / "record.json") for folder in settle(runs)]
     known = sorted({run.chapter for run in found})
     if chapter is not None and chapter not in known:
         hint = did_you_mean(chapter, known)
@@ -194,6 +195,9 @@ def compare_runs(
         UsageError: a system or metric is not known, no clip was answered by both, or their gold labels differ.
         DataError: a run keeps no answers.
     """
+    for folder in (first, second):
+        if (folder / MANIFEST).is_file() and (wrong := damage(folder)):
+            raise DataError(f"{folder} is not whole any more ({wrong}): run it again.")
     records = [read_record(folder / "record.json") for folder in (first, second)]
     answers = [read_answers(folder) for folder in (first, second)]
     if metric not in METRICS:

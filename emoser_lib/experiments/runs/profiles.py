@@ -98,19 +98,33 @@ def profile_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in (folder / "profiles").glob("*.yaml"))
 
 
-def _profile_runs(notebook: Path, profile: str) -> dict[str, dict[str, Any]]:
-    path = notebook.parent / "profiles" / f"{profile}.yaml"
+def chapters_in(folder: Path, profile: str) -> dict[str, dict[str, dict[str, Any] | None] | None]:
+    """Read a profile: notebook -> run -> values, of the chapters that it names.
+
+    Args:
+        folder: that of the notebooks; its profiles lie in ``profiles/``.
+        profile: its name.
+
+    Raises:
+        UsageError: there is no such profile.
+        DataError: its file is damaged.
+    """
+    path = folder / "profiles" / f"{profile}.yaml"
     if not path.is_file():
-        known = profile_names(notebook.parent)
+        known = profile_names(folder)
         raise UsageError(
             f"there is no profile '{profile}'{did_you_mean(profile, known)}: known are {', '.join(known) or 'none'}."
         )
     try:
-        chapters = PROFILE_SHAPE.validate_python(load_yaml(path.read_text(encoding="utf-8")) or {})
+        return PROFILE_SHAPE.validate_python(load_yaml(path.read_text(encoding="utf-8")) or {})
     except ValidationError:
         raise DataError(f"{path} is not of the form 'notebook: {{run: {{name: value}}}}': correct it.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML ({str(error).splitlines()[0]}): correct it.") from None
+
+
+def _profile_runs(notebook: Path, profile: str) -> dict[str, dict[str, Any]]:
+    chapters = chapters_in(notebook.parent, profile)
     if notebook.stem not in chapters:
         raise UsageError(
             f"profile '{profile}' has no run of {notebook.stem}: it has runs of {', '.join(chapters) or 'nothing'}."
@@ -118,7 +132,7 @@ def _profile_runs(notebook: Path, profile: str) -> dict[str, dict[str, Any]]:
     try:
         return {checked_name(name, "run"): values or {} for name, values in (chapters[notebook.stem] or {}).items()}
     except UsageError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{notebook.parent / 'profiles' / profile}.yaml: {error}") from None
 
 
 def _as_typed(value: Any) -> str:

@@ -186,8 +186,10 @@ def read_record(path: Path) -> Record:
     """Read a record.
 
     Raises:
-        DataError: the file is not a record.
+        DataError: the file is not there or not a record.
     """
+    if not path.is_file():  # a folder, a link without end, a pipe
+        raise DataError(f"{path} is not a file: run it again.")
     try:
         return Record.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:

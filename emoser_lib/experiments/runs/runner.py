@@ -7,7 +7,6 @@ cell completed. Here a run is ``ok`` only if its last cell was reached.
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,19 +22,19 @@ import nbformat
 import psutil
 from pydantic import ValidationError
 
-from emoser_lib.corpora import cache_home, data_home
+from emoser_lib.corpora import absolute, cache_home, data_home
+from emoser_lib.doctor import SOCKETS_BYTES, obstacle
 from emoser_lib.environment import ROOT, commit, hardware, now, versions
 from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
 from emoser_lib.experiments.runs.answers import ANSWERS, FOLDER
+from emoser_lib.experiments.runs.execute import FULL_CODE
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.profiles import PlannedRun
-from emoser_lib.experiments.runs.records import Hardware, Record, RunStatus, Told, portable, write_record
-from emoser_lib.files import locked, write_whole
+from emoser_lib.experiments.runs.records import Hardware, Record, RunStatus, Told, portable
+from emoser_lib.experiments.runs.settling import begin, finish
+from emoser_lib.files import locked, make_folder, remove, writing
 
 POLL_SECONDS = 0.2
-
-LONGEST_FOLDER = 60
-"""Bytes: a socket's path may have 107 (Linux) or 103 (macOS), and up to 40 come behind the folder."""
 
 
 class Stopped(EmoserError):
@@ -82,6 +81,20 @@ def find_notebook(name: str) -> Path:
     )
 
 
+def check_places(runs: Path) -> None:
+    """Refuse places that a run could not write to, before it begins.
+
+    Args:
+        runs: the folder of all runs.
+
+    Raises:
+        DataError: the folder of runs, or the cache folder, may only be read or has no room.
+    """
+    for folder, way in ((runs.absolute(), "--runs"), (cache_home(), "EMOSER_CACHE")):
+        if said := obstacle(folder):
+            raise DataError(f"{folder} cannot be written ({said}): make room there, or name another folder ({way}).")
+
+
 def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = None) -> tuple[Record, Path]:
     """Execute a planned run and write ``record.json`` and the executed notebook to ``runs/<chapter>/<key>/``.
 
@@ -98,15 +111,20 @@ def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = 
 
     Raises:
         UsageError: the same run is going on now.
+        DataError: what it has to write cannot be written.
         Stopped: a signal ended it; its record is written, no other run is to follow.
     """
-    folder = runs.resolve() / planned.chapter / planned.key
-    folder.mkdir(parents=True, exist_ok=True)
+    check_places(runs)
+    runs = absolute(runs)
+    folder = make_folder(runs / planned.chapter / planned.key, runs)
     busy = UsageError(f"{planned.chapter} {planned.key} is running already: wait for it or stop it.")
-    with locked(folder / ".lock", busy):
+    # A second: another call may just be writing the record of one that was killed.
+    with writing(folder), locked(folder / ".lock", busy, seconds=1):
+        begin(folder, _record(planned, Outcome(RunStatus.KILLED, None, 0, 0, None)))
         outcome = _execute(planned, folder, timeout)
-        record = _record(planned, outcome)
-        path = _write(folder, planned, outcome, record)
+        record, executed = _record(planned, outcome), outcome.notebook
+        text = nbformat.writes(executed) + "\n" if executed is not None else None
+        path = finish(folder, record, text and _without_paths(text, planned), outcome.answers)
     if outcome.stopped:
         raise Stopped(f"stopped by a signal: {path} records the run, the same command starts it again.")
     return record, path
@@ -114,7 +132,8 @@ def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = 
 
 def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcome:
     for left_over in folder.glob(".partial-*"):
-        shutil.rmtree(left_over)
+        remove(left_over)
+    remove(folder / "run.log")
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
         tempfile.TemporaryDirectory(dir=_short_folder(), prefix="emoser-") as sockets,
@@ -129,12 +148,16 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         }
         started = time.monotonic()
         with (folder / "run.log").open("w", encoding="utf-8") as log:
-            status, peak, stopped = _supervise(job, log.fileno(), timeout, Path(partial))
+            status, peak, stopped, full = _supervise(job, log.fileno(), timeout, Path(partial))
         seconds = time.monotonic() - started
         notebook = _read_output(output)
         error = _failure(notebook, status, timeout)
         if status is RunStatus.OK and (notebook is None or not _reached_the_end(notebook)):
             status, error = RunStatus.FAILED, error or "the notebook ended before its last cell: see run.log."
+        elif full is not None:
+            error = (
+                f"{folder} cannot be written ({os.strerror(full)}): make room there, or name another folder (--runs)."
+            )
         elif status is RunStatus.FAILED and error and "Kernel died" in error:
             status = RunStatus.KILLED
         kept = Path(partial) / ANSWERS
@@ -146,16 +169,22 @@ def _short_folder() -> str:
     """Where the kernel's sockets stand: the path of a socket may have about a hundred bytes, no more."""
     folders = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]
     for folder in folders:
-        if folder and len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK | os.X_OK):
+        if folder and len(os.fsencode(folder)) <= SOCKETS_BYTES and not obstacle(Path(folder), 0.1):
             return folder
     raise DataError(
-        f"{folders[0]} has too long a path for the sockets of a kernel, and /tmp cannot be written to: set TMPDIR to a "
-        f"folder of at most {LONGEST_FOLDER} bytes."
+        f"{folders[0]} is full or has too long a path for the sockets of a kernel, and /tmp cannot be written to: set "
+        f"TMPDIR to a folder of at most {SOCKETS_BYTES} bytes."
     )
 
 
-def _supervise(job: Mapping[str, object], log: int, timeout: float | None, kept: Path) -> tuple[RunStatus, float, bool]:
-    """Run the executing process to its end; return how it ended, its peak memory in MB, whether a signal came."""
+def _supervise(
+    job: Mapping[str, object], log: int, timeout: float | None, kept: Path
+) -> tuple[RunStatus, float, bool, int | None]:
+    """Run the executing process to its end.
+
+    Returns:
+        How it ended, its peak memory in MB, whether a signal came, and why it could not write its notebook.
+    """
     environment = os.environ | {
         "EMOSER_DATA": str(data_home()),
         FOLDER: str(kept),
@@ -187,18 +216,24 @@ def _supervise(job: Mapping[str, object], log: int, timeout: float | None, kept:
             while process.poll() is None:
                 peak = max(peak, _memory_mb(watched))
                 if deadline is not None and time.monotonic() > deadline:
-                    return RunStatus.TIMEOUT, peak, False
+                    return RunStatus.TIMEOUT, peak, False, None
                 time.sleep(POLL_SECONDS)
     except _Signal:
-        return RunStatus.KILLED, peak, True
+        return RunStatus.KILLED, peak, True, None
     finally:
         _end(watched)
         process.wait()
         with suppress(BrokenPipeError):
             process.stdin.close()
-    if process.returncode < 0:
-        return RunStatus.KILLED, peak, False
-    return (RunStatus.OK if process.returncode == 0 else RunStatus.FAILED), peak, False
+    code = process.returncode
+    if code < 0:
+        return RunStatus.KILLED, peak, False, None
+    return (
+        (RunStatus.OK if code == 0 else RunStatus.FAILED),
+        peak,
+        False,
+        code - FULL_CODE if code > FULL_CODE else None,
+    )
 
 
 @contextmanager
@@ -314,23 +349,6 @@ def _record(planned: PlannedRun, outcome: Outcome) -> Record:
         commit=commit(),
         date=now(),
     )
-
-
-def _write(folder: Path, planned: PlannedRun, outcome: Outcome, record: Record) -> Path:
-    """Write the notebook, then the record; a record never stands beside another run's notebook."""
-    path = folder / "record.json"
-    path.unlink(missing_ok=True)
-    names = {True: f"{planned.chapter}.ipynb", False: f"{planned.chapter}.failed.ipynb"}
-    ok = record.status is RunStatus.OK
-    (folder / names[not ok]).unlink(missing_ok=True)
-    (folder / ANSWERS).unlink(missing_ok=True)
-    if ok and outcome.answers is not None:
-        write_whole(folder / ANSWERS, outcome.answers)
-    if outcome.notebook is not None:
-        text = _without_paths(nbformat.writes(outcome.notebook), planned)
-        write_whole(folder / names[ok], text + "\n")
-    write_record(path, record)
-    return path
 
 
 def _without_paths(text: str, planned: PlannedRun) -> str:

@@ -39,7 +39,7 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
 
     Raises:
         UsageError: a prompt, a word set or a label does not fit.
-        DataError: the loss is not finite, or ``cell.json`` is damaged.
+        DataError: the loss is not finite, or the disk is full.
     """
     learnt, held_out, verbaliser, speech = audio_examples(llm, system, hearing, cut.train, cut.validation)
     identity = {

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib import metadata
@@ -12,12 +14,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from pydantic import ValidationError
 
 from emoser_lib.corpora import cache_home
 from emoser_lib.environment import commit, now
-from emoser_lib.errors import DataError
-from emoser_lib.files import locked, write_whole
+from emoser_lib.files import MANIFEST, damage, locked, make_folder, remove, seal, write_whole, writing
 from emoser_lib.systems.device import agreed, first_process
 from emoser_lib.systems.finite import check_finite
 from emoser_lib.systems.fitting import Trained
@@ -25,6 +25,9 @@ from emoser_lib.values import Immutable
 from emoser_lib.versions import versions_behind
 
 KEYED_PACKAGES = ("torch", "transformers", "peft")
+
+KEPT = (".lock", "training")
+"""What of a cell's folder is no part of the cell."""
 
 
 class Cell(Immutable):
@@ -74,10 +77,12 @@ def kept_cell(
     run: Callable[[Path], Trained],
     home: Path | None = None,
 ) -> Cell:
-    """The cell of this identity: read from disk if it is finished, else trained.
+    """The cell of this identity: read from disk if it is finished and whole, else trained.
 
     Each cell has a folder ``<key>`` below ``home``: what the training keeps while it runs, ``cell.json`` when it is
-    done. Of two processes that want the same cell one waits; those that train it together (torchrun) do not.
+    done, then a manifest of all this (`emoser_lib.files.seal`). A cell that is not as its manifest says, or has none,
+    is trained again, with a warning. Of two processes that want the same cell one waits; those that train it together
+    (torchrun) do not.
 
     Args:
         identity: everything that decides the result, as JSON can write it.
@@ -88,14 +93,15 @@ def kept_cell(
         home: default ``runs`` in the cache folder (`cache_home`).
 
     Raises:
-        DataError: ``cell.json`` is damaged, or a score is not finite; or what ``run`` raises.
+        DataError: a score is not finite, or the disk is full; or what ``run`` raises.
     """
     folder = run_folder(identity, module, home)
     with locked(folder / ".lock") if first_process() else nullcontext():
-        if agreed((folder / "cell.json").is_file()):
-            return _read(folder / "cell.json")
+        if agreed(first_process() and _finished(folder)):
+            return Cell.model_validate_json((folder / "cell.json").read_text(encoding="utf-8"))
         started = time.monotonic()
-        trained = run(folder)
+        with writing(folder):
+            trained = run(folder)
         for scores in trained.scores:
             check_finite(torch.from_numpy(scores), ids)
         cell = Cell(
@@ -115,6 +121,7 @@ def kept_cell(
         )
         if first_process():
             write_whole(folder / "cell.json", cell.model_dump_json() + "\n")
+            seal(folder, [path.relative_to(folder).as_posix() for path in _parts(folder)], folder.name)
             shutil.rmtree(folder / "training", ignore_errors=True)
         agreed(None)  # nobody goes on before the files are there
     return cell
@@ -128,13 +135,24 @@ def run_folder(identity: Mapping[str, Any], module: str, home: Path | None = Non
         "versions": [metadata.version(name) for name in KEYED_PACKAGES],
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    folder = (home or cache_home() / "runs") / key
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    home = home or cache_home() / "runs"
+    return make_folder(home / key, home)
 
 
-def _read(path: Path) -> Cell:
-    try:
-        return Cell.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError):
-        raise DataError(f"{path} is damaged: delete it, the cell is then trained again.") from None
+def _finished(folder: Path) -> bool:
+    """Whether a whole cell is there; what is left of one that is not is removed, but for its training."""
+    if not os.path.lexists(folder / "cell.json") and not os.path.lexists(folder / MANIFEST):
+        return False
+    said = damage(folder, folder.name)
+    if said:
+        warnings.warn(f"the cell in {folder} is not whole ({said}): it is trained again", stacklevel=3)
+        for path in folder.iterdir():
+            if path.name not in KEPT:
+                remove(path)
+    return not said
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files of a cell."""
+    tops = [path for path in sorted(folder.iterdir()) if path.name not in (*KEPT, MANIFEST)]
+    return [path for top in tops for path in (sorted(top.rglob("*")) if top.is_dir() else [top]) if path.is_file()]

@@ -5,7 +5,6 @@ any; ``confidence``, what its answers can be ordered by: that probability, or th
 """
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.evaluation import fit_on
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.experiments.training.kept_lines import kept_lines
+from emoser_lib.files import make_folder, remove
 from emoser_lib.systems.classical.baselines import parts_of
 from emoser_lib.systems.classical.clips import Clips
 from emoser_lib.systems.classical.estimators import baseline
@@ -141,11 +141,12 @@ def ask_trained(
     place = cache_home() / "altered" / hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
 
     def run(ids: Sequence[str]) -> list[tuple[str, float]]:
+        make_folder(place, cache_home())
         hearing = hear(encoder, system, corpus, ids, home=place if corpus.condition.changes_sound else None)
         told = answers_of_cell(llm, system, hearing, cell, ids, home, ways=("with",))
         return list(zip(told["with audio"], told["p with"], strict=True))
 
     told = kept_lines(identity, __name__, [cell.ids], run, home)
-    shutil.rmtree(place, ignore_errors=True)
+    remove(place)
     values = pd.DataFrame.from_dict(told, orient="index", columns=["answer", "probability"]).rename_axis("id")
     return values.assign(confidence=values["probability"])

@@ -32,7 +32,7 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
 
     Raises:
         UsageError: a prompt, a word set or a label does not fit.
-        DataError: the loss is not finite, or ``cell.json`` is damaged.
+        DataError: the loss is not finite, or the disk is full.
     """
     examples, held_out, verbaliser = text_examples(llm, system, corpus, cut.train, cut.validation)
     # Token ids stand for prompt, chat format, words, corpus and tokenizer, however these were made.

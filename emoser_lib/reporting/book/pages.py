@@ -9,6 +9,8 @@ import nbformat
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
+from emoser_lib.experiments.runs.settling import settle
+from emoser_lib.reporting.book.checks import CHECKS_FOLDER, LongCheck, checks_section, read_checks
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.stale import same_code
@@ -103,8 +105,8 @@ def with_words(executed: nbformat.NotebookNode, source: nbformat.NotebookNode, r
     return page
 
 
-def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
-    """Write the status page in Markdown: every run of this checkout, then the committed records."""
+def status_page(records: Iterable[Record], published: Iterable[Record], checks: Iterable[LongCheck] = ()) -> str:
+    """Write the status page in Markdown: every run of this checkout, the committed records, what long checks found."""
     return (
         "# Status\n\n"
         "Every run of this checkout, those of the pages among them, as its record says. `emoser run` writes a record "
@@ -114,7 +116,8 @@ def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
         f"{_table(list(records))}\n\n"
         "## Recorded runs on real data\n\n"
         "Committed in `book/records/`; the chapters show them beside their own run.\n\n"
-        f"{_table(list(published), record_link)}\n"
+        f"{_table(list(published), record_link)}\n\n"
+        f"{checks_section(checks)}\n"
     )
 
 
@@ -188,7 +191,7 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
     pages = {COPIED / record_link(record): (book / record_link(record)).read_bytes() for record in published}
     for path in book.rglob("*"):
         relative = path.relative_to(book)
-        if path.is_file() and relative.parts[0] not in ("_build", "records"):
+        if path.is_file() and relative.parts[0] not in ("_build", "records", CHECKS_FOLDER):
             pages[relative] = path.read_bytes()
     for folder in shown:
         record = read_record(folder / "record.json")
@@ -201,7 +204,7 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         pages[Path(name)] = nbformat.writes(page).encode()
         pages[COPIED / run_link(record)] = (folder / "record.json").read_bytes()
     pages |= reference_pages(chapters, library)
-    pages[Path("status.md")] = status_page(read_records(runs), published).encode()
+    pages[Path("status.md")] = status_page(settle(runs).values(), published, read_checks(book)).encode()
     _synchronise(pages, destination)
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from transformers import AutoModel
 
 from emoser_lib.corpora import absolute
 from emoser_lib.errors import DataError, UsageError, did_you_mean
-from emoser_lib.files import locked
+from emoser_lib.files import MANIFEST, damage, locked, remove, seal
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints.emotion2vec import build_emotion2vec, load_emotion2vec, read_funasr_configuration
 from emoser_lib.systems.checkpoints.folders import check_folder, configuration_of, weights_sha256
@@ -58,7 +60,9 @@ class ConvertedEncoder:
 def convert_encoder(
     source: str | Path, destination: str | Path, name: str | None = None, sha256: str | None = None
 ) -> ConvertedEncoder:
-    """Write an encoder's weights as safetensors into a new folder, whole or not at all.
+    """Write an encoder's weights as safetensors into a new folder, whole or not at all, with a manifest.
+
+    A folder of an earlier conversion that is not whole any more is made again, with a warning.
 
     Args:
         source: ``pytorch_model.bin`` (WavLM, wav2vec 2.0) or emotion2vec's ``.pt``, with config.json and
@@ -86,16 +90,18 @@ def convert_encoder(
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
     with locked(folder.with_name(f".{folder.name}.lock")):
-        shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+        remove(partial)  # of one that was killed
         try:
             _write(partial, tensors, configuration, beside)
             _load_once(partial, kind, weights)
-            partial.replace(_free(folder))
+            seal(partial)
+            remove(_free(folder))
+            partial.replace(folder)
         except (SafetensorError, OSError) as error:
             said = getattr(error, "strerror", None) or error
             raise DataError(f"{folder} cannot be written ({said}): make room there or name another folder.") from None
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)
     return ConvertedEncoder(folder, weights_sha256(folder), digest, len(tensors), left_out)
 
 
@@ -112,7 +118,10 @@ def _weights(source: Path) -> Path:
 def _free(folder: Path) -> Path:
     if folder.is_dir() and not any(folder.iterdir()):
         return folder
-    if folder.exists():
+    if (folder / MANIFEST).is_file() and (said := damage(folder)):
+        warnings.warn(f"{folder} is not whole ({said}): it is converted again", stacklevel=3)
+        return folder
+    if os.path.lexists(folder):
         try:
             check_folder(folder)
             what = "is a whole checkpoint already"

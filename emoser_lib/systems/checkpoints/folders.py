@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.files import MANIFEST, damage, file_sha256, written_sha256
 from emoser_lib.systems.checkpoints.catalogue import (
     CHECKPOINTS,
     DEMO,
@@ -47,6 +48,10 @@ KINDS_IN_WORDS: dict[CheckpointKind, str] = {
     "encoder": "an audio encoder",
     "audio llm": "a language model with ears of its own",
 }
+
+
+AGAIN = "convert it again, with the same command and into the same folder"
+"""The way out where a conversion is not whole any more (`emoser_lib.files.seal`)."""
 
 
 BUNDLED = (DEMO, *DEMO_ENCODERS, DEMO_QWEN)
@@ -179,6 +184,8 @@ def check_folder(folder: Path) -> Path:
         needed = ("preprocessor_config.json",) if configuration_of(folder)["model_type"] != "emotion2vec" else ()
     if needed and not any((folder / name).is_file() for name in needed):
         raise DataError(f"checkpoint {folder} is not whole, {needed[0]} is not there: {get_it}.")
+    if (folder / MANIFEST).is_file() and (said := damage(folder, deep=False)):
+        raise DataError(f"checkpoint {folder} is not whole, {said}: {AGAIN}.")
     for path in weights_files(folder):
         if not path.is_file():
             raise DataError(f"checkpoint {folder} is not whole, {path.name} is not there: {get_it}.")
@@ -268,12 +275,13 @@ def weights_sha256(folder: Path) -> str:
     Of one file it is the file's own; of several it is that of the lines "<sha256>  <file name>", sorted by name.
 
     Raises:
-        DataError: there are no weights in the folder.
+        DataError: there are no weights in the folder, or they are not those that were converted into it.
     """
     digests = []
     for path in weights_files(folder):
-        with path.open("rb") as file:
-            digests.append((hashlib.file_digest(file, "sha256").hexdigest(), path.name))
+        digests.append((file_sha256(path), path.name))
+        if written_sha256(folder, path.name) not in (None, digests[-1][0]):
+            raise DataError(f"checkpoint {folder} is not whole, {path.name} is not what was written: {AGAIN}.")
     if len(digests) == 1:
         return digests[0][0]
     return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()

@@ -1,14 +1,13 @@
 """What the feature cache holds on disk, by encoder and layer, and how it is deleted."""
 
 import json
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from emoser_lib.corpora import cache_home
 from emoser_lib.errors import UsageError, did_you_mean
-from emoser_lib.files import locked
+from emoser_lib.files import locked, remove
 from emoser_lib.systems.declared import Layer
 
 DAY_SECONDS = 86_400
@@ -62,10 +61,10 @@ def cached_encoders(home: Path | None = None) -> list[CachedEncoder]:
 
 
 def _described(folder: Path) -> CachedEncoder:
-    sizes = [path.stat().st_size for path in folder.glob("*/*.safetensors")]
+    sizes = [path.lstat().st_size for path in folder.glob("*/*.safetensors")]
     words = folder / "encoder.json"
     try:
-        facts = json.loads(words.read_text(encoding="utf-8"))
+        facts = json.loads(words.read_text(encoding="utf-8") if words.is_file() else "")
         what = str(facts["encoder"]), str(facts["name"]), facts["layer"]
     except (OSError, ValueError, KeyError, TypeError):
         what = "unknown", "", None
@@ -97,5 +96,5 @@ def prune(home: Path | None = None, older_than_days: float | None = None, encode
     doomed = [cached for cached in kept if older_than_days is None or cached.last_used < oldest]
     for cached in doomed:
         with locked(lock_of(home / cached.key)):
-            shutil.rmtree(home / cached.key)
+            remove(home / cached.key)
     return sum(cached.bytes for cached in doomed)

@@ -4,7 +4,6 @@
 says in words what made them.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from stat import S_ISREG
 from typing import Self
 
 import numpy as np
@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.files import locked, write_whole
+from emoser_lib.files import locked, make_folder, remove, write_whole, writing
 from emoser_lib.systems.declared import Layer
 from emoser_lib.systems.device import enough_memory
 from emoser_lib.systems.finite import check_finite
@@ -33,10 +33,6 @@ from emoser_lib.versions import versions_behind
 
 LOOK_AHEAD = 4
 """Batches of clips held at once, so that clips of about the same length share one (our choice)."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a write says where no more may be written."""
-
 
 ENCODING = ("emoser_lib.systems.hearing.encoders.", "emoser_lib.systems.qwen_audio.")
 """The rooms whose modules make frames: of what an encoder's class imports, their versions are in the key."""
@@ -190,26 +186,29 @@ class FeatureCache:
                 missing[audio[clip]] = clip
             except Damaged as error:
                 warnings.warn(f"{path} is damaged ({error}): the frames of clip {clip} are made again", stacklevel=4)
-                path.unlink()
+                remove(path)
                 missing[audio[clip]] = clip
         return missing
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with _full_disk(self.folder), locked(lock_of(self.folder)):
+        with writing(self.folder), locked(lock_of(self.folder)):
+            make_folder(self.folder, self.folder.parent)
             if not self._swept:  # whoever writes holds the lock: these are of writers that were killed
                 for partial in self.folder.glob("**/.*.partial"):
-                    partial.unlink()
+                    remove(partial)
                 self._swept = True
-            if not (self.folder / "encoder.json").is_file():
-                words = {"encoder": self.encoder.title, "name": self.encoder.name} | self._facts
-                text = json.dumps(words, indent=2, ensure_ascii=False) + "\n"
-                write_whole(self.folder / "encoder.json", text)
+            words = {"encoder": self.encoder.title, "name": self.encoder.name} | self._facts
+            text, path = json.dumps(words, indent=2, ensure_ascii=False) + "\n", self.folder / "encoder.json"
+            if not path.is_file() or path.read_bytes() != text.encode():
+                remove(path)
+                write_whole(path, text)
             yield
 
     def _write(self, digest: str, frames: Tensor) -> None:
         tensor = frames.cpu().contiguous()
         facts = {"audio": digest, "encoder": self.key, "sha256": _sha256(tensor)}
+        make_folder(self._path(digest).parent, self.folder)
         write_whole(self._path(digest), save({"frames": tensor}, facts))
 
     def _path(self, digest: str) -> Path:
@@ -243,9 +242,18 @@ def _shape(path: Path) -> tuple[int, ...]:
 
     Raises:
         FileNotFoundError: there is no such entry.
-        Damaged: its content is not what was written.
+        Damaged: its content is not what was written, or it is no file.
     """
-    stat = path.stat()
+    try:
+        stat = path.stat()
+        if not S_ISREG(stat.st_mode):
+            raise Damaged("it is no file")
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise Damaged("it is a link to nothing") from None
+        raise
+    except OSError as error:  # a link without end, a file in the place of its folder
+        raise Damaged(error.strerror or str(error)) from None
     return _verified(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
@@ -265,16 +273,3 @@ def _verified(path: Path, *_identity: int) -> tuple[int, ...]:
 
 def _sha256(tensor: Tensor) -> str:
     return hashlib.sha256(tensor.view(torch.uint8).numpy().data).hexdigest()
-
-
-@contextmanager
-def _full_disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise DataError(
-            f"{folder} cannot take more ({error.strerror}): make room (`emoser cache`) or set EMOSER_CACHE to a folder "
-            "on another disk; what is cached already stays."
-        ) from None

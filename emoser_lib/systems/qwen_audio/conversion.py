@@ -5,8 +5,11 @@ Nothing in the source is ever imported or run: only its safetensors, config.json
 
 import json
 import math
+import os
 import shutil
+import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,17 @@ from transformers import GenerationConfig, WhisperFeatureExtractor
 
 from emoser_lib.corpora import absolute, cache_home
 from emoser_lib.errors import DataError, UsageError
-from emoser_lib.files import locked
+from emoser_lib.files import (
+    MANIFEST,
+    damage,
+    file_sha256,
+    locked,
+    make_folder,
+    remove,
+    seal,
+    write_whole,
+    written_sha256,
+)
 from emoser_lib.systems.checkpoints.folders import configuration_of, find_checkpoint, weights_files, weights_sha256
 from emoser_lib.systems.qwen_audio.chat import CHAT_TEMPLATE
 from emoser_lib.systems.qwen_audio.layout import FUSED, ConfigurationV1, native_configuration, native_names, shapes
@@ -76,8 +89,9 @@ class _Source:
 def convert_qwen_audio(source: str | Path, destination: str | Path) -> ConvertedQwenAudio:
     """Write a v1 checkpoint of Qwen-Audio as ``Qwen2AudioForConditionalGeneration``, whole or not at all.
 
-    It works in ``DESTINATION.partial`` and renames that last. One that was stopped, even killed, goes on after the
-    last shard it wrote. At most one shard is in memory; numbers are copied as they are.
+    It works in ``DESTINATION.partial`` and renames that last, with a manifest of all its files. One that was stopped,
+    even killed, goes on after the last shard it wrote. A folder of an earlier conversion that is not whole is made
+    again, with a warning. At most one shard is in memory; numbers are copied as they are.
 
     Args:
         source: the folder with config.json, one or more safetensors and, for a model with a tokenizer, qwen.tiktoken.
@@ -87,27 +101,36 @@ def convert_qwen_audio(source: str | Path, destination: str | Path) -> Converted
         UsageError: the source is not there, or the destination is.
         DataError: the source is damaged, not whole, or another model; or the disk is full.
     """
+    return _convert(source, destination, ours=False)
+
+
+def _convert(source: str | Path, destination: str | Path, ours: bool) -> ConvertedQwenAudio:
+    """`convert_qwen_audio`; ``ours``: whatever stands in the destination's place is of an earlier conversion."""
     origin, folder = absolute(source), absolute(destination)
     if not origin.exists():
         raise UsageError(f"{origin} is not there: name the folder of the checkpoint.")
-    _refuse_existing(folder)
+    _refuse_existing(folder, ours)
     found = _look_at(origin)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f"{folder.name}.partial")
     lock = folder.with_name(f".{folder.name}.lock")
     with locked(lock):
-        _refuse_existing(folder)
+        if wrong := _refuse_existing(folder, ours):
+            warnings.warn(f"{folder} is not whole ({wrong}): it is converted again", stacklevel=4)
         _begin(partial, found)
         try:
             names = [_write_shard(partial, found, number) for number in range(len(found.shards))]
             _write_the_rest(partial, found, names)
+            for checksum in partial.glob("*.sha256"):
+                checksum.unlink()
+            seal(partial)
         except (SafetensorError, OSError) as error:
             said = getattr(error, "strerror", None) or error
             raise DataError(
                 f"{partial} cannot be written ({said}): make room there, then give the same command again, it goes on."
             ) from None
-        if folder.is_dir():
-            folder.rmdir()
+        if os.path.lexists(folder):
+            remove(folder)
         partial.rename(folder)
         lock.unlink(missing_ok=True)  # whoever waited for it finds the folder
     counts = [sum(map(math.prod, of)) for of in (list(shapes(found.configuration).values()), _native_shapes(found))]
@@ -129,11 +152,12 @@ def converted(name: str) -> Path:
     folder = find_checkpoint(name, "audio llm")
     if configuration_of(folder)["model_type"] == "qwen2_audio":
         return folder
-    destination = cache_home() / "converted" / f"{folder.name}-{weights_sha256(folder)[:16]}"
-    try:
-        convert_qwen_audio(folder, destination)
-    except UsageError:  # by an earlier run, or by another process just now
-        check_converted(destination)
+    home = make_folder(cache_home() / "converted", cache_home())
+    destination = home / f"{folder.name}-{weights_sha256(folder)[:16]}"
+    if destination.is_symlink():  # it has an end at most elsewhere
+        remove(destination)
+    with suppress(UsageError):  # it is whole: by an earlier run, or by another process just now
+        _convert(folder, destination, ours=True)
     return destination
 
 
@@ -154,10 +178,14 @@ def check_converted(folder: Path) -> None:
         _header(path)
 
 
-def _refuse_existing(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        what = "is converted already" if (folder / JOURNAL).is_file() else "is there already"
-        raise UsageError(f"{folder} {what}: name a new folder, or remove that one.")
+def _refuse_existing(folder: Path, ours: bool) -> str:
+    """Refuse a destination that is there already; of an earlier conversion that is no more whole, say why it is not."""
+    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        return ""
+    if (ours or (folder / MANIFEST).is_file()) and (said := damage(folder)):
+        return said
+    what = "is converted already" if (folder / JOURNAL).is_file() else "is there already"
+    raise UsageError(f"{folder} {what}: name a new folder, or remove that one.")
 
 
 def _look_at(origin: Path) -> _Source:
@@ -238,7 +266,9 @@ def _begin(partial: Path, found: _Source) -> None:
     except (OSError, ValueError):
         same = False
     if not same:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
+    for half in partial.glob(".*.partial"):
+        half.unlink()
     left = sum(shard.stat().st_size for shard in found.shards) + SPARE
     left -= sum(path.stat().st_size for path in partial.glob("model-*.safetensors"))
     if shutil.disk_usage(partial.parent).free < left:
@@ -257,7 +287,8 @@ def _write_shard(partial: Path, found: _Source, number: int) -> dict[str, str]:
     path = partial / f"model-{number + 1:05d}-of-{len(found.shards):05d}.safetensors"
     names = [name for name, where in found.shard_of.items() if where == shard]
     natives = {native: path.name for name in names for native in native_names(name)}
-    if not _is_whole(path, natives):
+    checksum = path.with_suffix(".sha256")
+    if not _is_whole(path, checksum):
         tensors: dict[str, Tensor] = {}
         with safe_open(shard, framework="pt") as file:
             for name in names:
@@ -266,14 +297,14 @@ def _write_shard(partial: Path, found: _Source, number: int) -> dict[str, str]:
         save_file(tensors, temporary, metadata={"format": "pt"})
         temporary.chmod((partial / JOURNAL).stat().st_mode)  # safetensors lets nobody but the owner read
         temporary.replace(path)
+        write_whole(checksum, file_sha256(path))
     return natives
 
 
-def _is_whole(path: Path, names: dict[str, str]) -> bool:
-    try:
-        return path.is_file() and _header(path).keys() == names.keys()
-    except DataError:
-        return False
+def _is_whole(path: Path, checksum: Path) -> bool:
+    """Whether a shard is as a conversion wrote it that was stopped later."""
+    written = checksum.read_text("latin-1") if checksum.is_file() else written_sha256(path.parent, path.name)
+    return path.is_file() and written == file_sha256(path)
 
 
 def _native(file: Any, name: str, found: _Source) -> dict[str, Tensor]:

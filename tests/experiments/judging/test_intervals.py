@@ -1,6 +1,7 @@
 """Intervals and tests agree with naive loops and with scipy, and behave as theory says."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from scipy import stats
 from sklearn import metrics
 
 from emoser_lib.errors import UsageError
+from emoser_lib.experiments.judging import intervals
 from emoser_lib.experiments.judging.intervals import (
     approximate_randomisation,
     bootstrap_interval,
     paired_bootstrap,
     paper_interval,
 )
+from emoser_lib.experiments.judging.scoring import macro_f1_from_confusion
 
 LABELS = ("neutral", "disgust", "anger", "joy", "sadness", "fear")
 SHARES = (0.39, 0.23, 0.13, 0.12, 0.12, 0.01)
@@ -275,3 +278,50 @@ def test_two_thousand_resamples_take_about_a_second() -> None:
     bootstrap_interval(gold, predicted, LABELS)
     bootstrap_interval(gold, predicted, LABELS, groups, method="bca")
     assert time.perf_counter() - started < 4  # about 0.5 s; generous for a busy machine
+
+
+def test_bca_scores_no_more_samples_for_more_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample without one clip scores what one without any clip of the same answers does."""
+    scored = []
+
+    def counted(confusion: np.ndarray) -> np.ndarray:
+        scored.append(np.size(confusion) // len(LABELS) ** 2)
+        return macro_f1_from_confusion(confusion)
+
+    monkeypatch.setattr(intervals, "METRICS", {"macro_f1": counted})
+    counts = []
+    for n in (3_000, 30_000):
+        bootstrap_interval(*clips(n), LABELS, method="bca", resamples=100)
+        counts.append(sum(scored))
+        scored.clear()
+    assert counts[1] <= counts[0] + 36
+
+
+def test_memory_does_not_grow_with_resamples_times_groups() -> None:
+    """Of 10,000 resamples of 100,000 groups: the numbers that are held at a time are bounded."""
+    gold, a = clips(3_000)
+    b, groups = answers(np.random.default_rng(1), gold, 0.5), np.arange(3_000) // 2
+
+    def peak(resamples: int) -> int:
+        tracemalloc.start()
+        approximate_randomisation(gold, a, b, LABELS, groups, resamples=resamples)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(6_000) <= 1.2 * peak(3_000)
+
+
+def test_a_seed_means_the_same_however_many_resamples_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold, a = clips(300)
+    b, groups = answers(np.random.default_rng(1), gold, 0.5), np.arange(300) // 3
+
+    def found() -> list[object]:
+        return [
+            paired_bootstrap(gold, a, b, LABELS, groups, method="bca", resamples=300),
+            approximate_randomisation(gold, a, b, LABELS, groups, resamples=300),
+        ]
+
+    whole = found()
+    monkeypatch.setattr(intervals, "HELD", 7 * 300)
+    assert found() == whole

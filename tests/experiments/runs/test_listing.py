@@ -51,6 +51,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
             date=date,
         )
         write_record(folder / "record.json", record)
+        (folder / "05-gemma-lora.ipynb").touch()
         monkeypatch.setenv(FOLDER, str(folder))
         keep_answers(DEMO, TRAINING, {"other": wrong_each(2)[said.index], "gemma-lora": said}, of="gemma-lora")
         return folder

@@ -23,6 +23,7 @@ from emoser_lib.experiments import read_record
 from emoser_lib.experiments.runs.profiles import PlannedRun, plan
 from emoser_lib.experiments.runs.records import Record
 from emoser_lib.experiments.runs.runner import run
+from emoser_lib.experiments.runs.settling import settle
 
 PARAMETERS = "mode: str = 'ok'  # how to end\nseed: int = 0  # any"
 BODY = """
@@ -110,7 +111,8 @@ def test_a_good_run_leaves_notebook_and_record(good: tuple[Record, Path]) -> Non
     executed = nbformat.read(path.parent / "09-try.ipynb", as_version=4)
     assert all(c.execution_count for c in executed.cells if c.cell_type == "code")
     assert str(tmp_path) not in (path.parent / "09-try.ipynb").read_text()
-    assert sorted(p.name for p in path.parent.iterdir()) == [".lock", "09-try.ipynb", "record.json", "run.log"]
+    there = {".lock", "09-try.ipynb", "planned.json", "record.json", "run.log", "whole.json"}
+    assert {p.name for p in path.parent.iterdir()} == there
 
 
 @pytest.mark.parametrize(
@@ -181,9 +183,34 @@ def test_a_killed_runner_takes_its_kernel_along_and_the_next_run_clears_up(chapt
         time.sleep(0.1)
     assert not left_over(tmp_path)
     assert not (folder / "record.json").exists()
+    assert settle(tmp_path / "runs")[folder].status == "killed", "the next call writes its record"
+    assert "it came to no end" in (read_record(folder / "record.json").error or "")
     record, _ = run(planned(chapter, mode="sleep"), tmp_path / "runs", timeout=3)
     assert record.status == "timeout"
     assert not list(folder.glob(".partial-*"))
+
+
+def test_an_ok_record_does_not_outlive_its_notebook(chapter: Path, good: tuple[Record, Path], tmp_path: Path) -> None:
+    """Snakemake takes the notebook of a run away that it starts again, and may be killed then."""
+    shutil.copytree(good[1].parents[2], tmp_path / "runs")
+    folder = tmp_path / "runs" / "09-try" / good[0].key
+    assert settle(tmp_path / "runs") == {folder: good[0]}
+    (folder / "09-try.ipynb").unlink()
+    with pytest.warns(UserWarning, match=r"is not whole \(09-try.ipynb is not there\): it counts as failed, run it"):
+        [record] = settle(tmp_path / "runs").values()
+    assert (record.status, read_record(folder / "record.json")) == ("failed", record)
+    assert settle(tmp_path / "runs") == {folder: record}, "said once"
+
+
+def test_a_run_of_before_there_was_a_manifest_is_read(good: tuple[Record, Path], tmp_path: Path) -> None:
+    shutil.copytree(good[1].parents[2], tmp_path / "runs")
+    folder = tmp_path / "runs" / "09-try" / good[0].key
+    for name in ("whole.json", "planned.json"):
+        (folder / name).unlink()
+    assert settle(tmp_path / "runs") == {folder: good[0]}
+    (folder / "09-try.ipynb").unlink()
+    with pytest.warns(UserWarning, match="has no notebook any more: run it again"):
+        assert settle(tmp_path / "runs") == {}
 
 
 def test_the_same_run_twice_at_once_is_refused(chapter: Path, tmp_path: Path) -> None:

@@ -205,6 +205,10 @@ shutil.copy(sorted(Path("book/records").glob("03-*.json"))[0], folder / "record.
 
 @pytest.mark.slow
 def test_snakemake_runs_what_is_stale(root: Path, tmp_path: Path) -> None:
+    """In a folder with a blank in its path, which the interpreter's has too."""
+    tmp_path = tmp_path / "Mis Documentos"
+    (tmp_path / "scripts").mkdir(parents=True)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     for folder in (LIBRARY, "book"):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     (tmp_path / "notebooks").mkdir()
@@ -214,12 +218,17 @@ def test_snakemake_runs_what_is_stale(root: Path, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     runs = tmp_path / "bin/emoser"
     runs.write_text(FAKE.format(python=sys.executable))
-    runs.chmod(runs.stat().st_mode | stat.S_IXUSR)
+    pages = tmp_path / "bin/jupyter-book"
+    pages.write_text("#!/bin/sh\nmkdir -p book/_build/html && echo $* > book/_build/html/index.html\n")
+    (tmp_path / "scripts/stage_book.py").write_text("import sys; from pathlib import Path; Path(sys.argv[1]).stat()")
+    for program in (runs, pages):
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
     environment = os.environ | {"PATH": f"{runs.parent}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path)}
 
-    def workflow(*options: str, code: int = 0) -> str:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", "--cores", "1", *options]
-        done = subprocess.run([*command, "runs"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    def workflow(*options: str, code: int = 0, target: str = "runs") -> str:
+        python = str(tmp_path / ".venv/bin/python")
+        command = [python, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", "--cores", "1", *options, target]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == code, done.stderr[-2000:]
         return done.stdout + done.stderr
 
@@ -237,3 +246,11 @@ def test_snakemake_runs_what_is_stale(root: Path, tmp_path: Path) -> None:
     refused = workflow("--config", "profile=mine", "--", code=1)
     assert "emoser: notebooks/profiles/mine.yaml: the run" in refused and "File " not in refused
     assert not (tmp_path / "INJECTED").exists(), "a run's name reached the shell as more than text"
+    workflow(target="book")
+    assert (tmp_path / "book/_build/html/index.html").is_file()
+    (tmp_path / "notebooks/profiles/mine.yaml").write_text("03-classical:\n  two_words: {seed: 1}\n")
+    workflow("--config", "profile=mine", "--", target="records")
+    assert (tmp_path / "book/records/03-classical-mine-two_words.json").is_file()
+    (tmp_path / "notebooks/profiles/few.yaml").write_text("{}\n")
+    said = workflow("--config", "profile=few", "--", code=1, target="book")
+    assert "profile 'few' names no run of 03-classical, and the book shows every chapter: add them to" in said

@@ -75,6 +75,7 @@ def test_old_names_of_weights_are_understood(encoder_folder: Folders, tmp_path: 
         "config.json",
         "model.safetensors",
         "preprocessor_config.json",
+        "whole.json",
     ]
     assert done.sha256 == sha256(done.folder / "model.safetensors")
     made, given = (load_encoder(str(folder), device="cpu") for folder in (done.folder, encoder_folder(kind)))
