@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from emoser_lib.cli.options import json_option, print_json
-from emoser_lib.cli.run import all_chapters, planned_runs
-from emoser_lib.errors import UsageError
+from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
+from emoser_lib.cli.run import all_chapters, notes_of, planned_runs
+from emoser_lib.errors import EmoserError, UsageError
 from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
 
 
@@ -16,24 +17,39 @@ from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
 @click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
 @click.option("--only", metavar="RUN", help="One run of the notebook; default: all.")
 @click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
+@own_folder_options
 @json_option
 def plan_runs(
-    notebook: str | None, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], as_json: bool
+    notebook: str | None,
+    profile: str,
+    only: str | None,
+    parameter: Sequence[tuple[str, str]],
+    as_json: bool,
+    **own: Any,
 ) -> int:
     """Say what the runs of a profile need, without weights: parameters, memory, download, licences.
 
-    NOTEBOOK: one chapter; default: all. Exit code 1 if a licence must be accepted first.
+    NOTEBOOK: one chapter; default: all. What `emoser run` refuses is refused, where the corpus is here. Exit code 1 if
+    a licence must be accepted first.
     """
     if notebook is None and (only or parameter):
         raise UsageError("--only and --parameter belong to one notebook: name it.")
     names = [notebook] if notebook else all_chapters()
-    runs = [run for name in names for run in planned_runs(name, profile, only, parameter, {})]
-
+    runs = [run for name in names for run in planned_runs(name, profile, only, parameter, own_folder(**own))]
+    unfit: list[EmoserError] = []
+    for run in runs:
+        try:
+            for note in notes_of(run, if_here=True):
+                print(f"emoser: {run.chapter}: {note}", file=sys.stderr)
+        except EmoserError as error:
+            if notebook:
+                raise
+            unfit.append(type(error)(f"{run.chapter} ({run.name}): {error}"))
     done = dry_run(runs, profile)
     if as_json:
         print_json(done)
     else:
         print(describe_plan(done))
-    for sentence in done.refused:
+    for sentence in (*done.refused, *unfit):
         print(f"emoser: {sentence}", file=sys.stderr)
-    return 1 if done.refused else 0
+    return 1 if done.refused or unfit else 0

@@ -11,7 +11,7 @@ import click
 from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.runs.parameters import parameters_of
-from emoser_lib.experiments.runs.profiles import PlannedRun, plan
+from emoser_lib.experiments.runs.profiles import PlannedRun, plan, prepared
 from emoser_lib.experiments.runs.runner import find_notebook, notebook_folders, run
 
 
@@ -26,6 +26,17 @@ def planned_runs(
     if folder:
         values |= {"corpus": "folder", "corpus_options": folder}
     return plan(path, profile, only, values)
+
+
+def notes_of(planned: PlannedRun, if_here: bool = False) -> tuple[str, ...]:
+    """Check a run's corpus against its chapter and parameters, and return what is derived, left out or found.
+
+    Args:
+        planned: the run.
+        if_here: look at it only if the corpus is on this machine.
+    """
+    ready = prepared(planned, if_here)
+    return ready.notes if ready else ()
 
 
 def all_chapters() -> list[str]:
@@ -62,8 +73,12 @@ def run_notebook(
         raise UsageError(
             "torchrun starts a run several times, each with a record: start `emoser run` once, or a script that trains."
         )
+    runs_planned = planned_runs(notebook, profile, only, parameter, own_folder(**own))
+    notes = [note for planned in runs_planned for note in notes_of(planned)]  # of all, before the first kernel starts
+    for note in dict.fromkeys(notes):
+        print(f"emoser: {note}", file=sys.stderr)
     records = []
-    for planned in planned_runs(notebook, profile, only, parameter, own_folder(**own)):
+    for planned in runs_planned:
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
         record, where = run(planned, runs, timeout)
         records.append(record)

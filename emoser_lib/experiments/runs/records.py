@@ -72,6 +72,8 @@ class Record(BaseModel):
     error: str | None = None
     parameters: dict[str, Any]
     corpus: CorpusUsed | None = None
+    notes: list[str] = []
+    """What was derived from the corpus, left out, cut or found in it."""
     checkpoints: list[Checkpoint] = []
     metrics: dict[str, Any] = {}
     """What the notebook reported; a number that is not finite is ``null``, as strict JSON has none."""
@@ -112,6 +114,7 @@ class Told(BaseModel):
 
     metrics: dict[str, Any] = {}
     corpus: CorpusUsed | None = None
+    notes: list[str] = []
     checkpoints: list[Checkpoint] = []
     computing: Computing | None = None
 

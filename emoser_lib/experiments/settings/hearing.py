@@ -163,6 +163,8 @@ class WhisperSettings(ProjectorSettings, RefitSettings):
 class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
     """Settings of 08-whisper-gemma."""
 
+    compared = ("text-svm", "audio-svm", "majority")
+
     batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
     learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
     weights: list[LabelWeights]
@@ -212,6 +214,8 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
 class Emotion2vecGemmaSettings(ProjectorSettings, SubmittedSettings):
     """Settings of 09-emotion2vec-gemma."""
 
+    compared = ("text-svm", "audio-svm", "majority")
+
     arms: list[ArmName] = Field(min_length=1)
     batch_size: int = Field(ge=1, le=1024)
     learning_rate: float = Field(gt=0, le=1)
@@ -223,6 +227,8 @@ class Emotion2vecGemmaSettings(ProjectorSettings, SubmittedSettings):
 
 class EmosllmSettings(SubmittedSettings):
     """Settings of 10-emosllm."""
+
+    compared = ("audio-svm",)
 
     context: Literal["clip", "window"]
     scaled: bool

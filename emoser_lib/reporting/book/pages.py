@@ -33,6 +33,7 @@ def run_card(record: Record) -> str:
     rows = {
         "run": f"{record.run}, key {record.key}",
         "corpus": corpus,
+        **({"notes": " ".join(record.notes)} if record.notes else {}),
         "checkpoints": weights or "none",
         "parameters": ", ".join(f"{name} = {value}" for name, value in record.parameters.items()),
         "machine": machine,
