@@ -7,14 +7,21 @@ chapter whose code and checks are those of the file is not run again. What is pl
 (``tests/notebooks/test_chapters.py``), and so is that the file is of this code.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from emoser_lib.corpora.loaders import DEMO_CORPUS_FOLDER
@@ -22,7 +29,6 @@ from emoser_lib.environment import commit, now
 from emoser_lib.errors import EmoserError
 from emoser_lib.experiments.runs.parameters import parameters_of, read_notebook
 from emoser_lib.experiments.runs.profiles import PlannedRun, plan, prepared
-from emoser_lib.experiments.runs.runner import run
 from emoser_lib.files import write_whole
 from emoser_lib.source import code_sha256, file_of, without_comments
 
@@ -99,7 +105,10 @@ CORPORA: Mapping[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str,
     "no folds": (lambda table: table, {"folds": [], "refit": True}),
     "no labels": (lambda table: table.drop(columns="label"), {}),
     "one label": (lambda table: table[table["label"] == "joy"], {}),
-    "half the texts": (lambda table: table.assign(transcription=table["transcription"].where(table.index % 2 == 0, "")), {}),
+    "half the texts": (
+        lambda table: table.assign(transcription=table["transcription"].where(table.index % 2 == 0, "")),
+        {},
+    ),
 }
 """What people bring -> the table of it, made from `plain`, and the values that go with it."""
 
@@ -145,31 +154,50 @@ def main(chapters: list[str]) -> int:
     found = known()
     with tempfile.TemporaryDirectory() as folder:
         for chapter in chapters or list(CHAPTERS):
-            before = found.get(chapter, {})
-            ok = all(outcome == "ok" or outcome.startswith("refused") for outcome in before.get("outcomes", {}).values())
-            if not chapters and before.get("code") == code_of(chapter) and ok:
+            before = found.get(chapter, {"code": "", "outcomes": {}})
+            if not chapters and before["code"] == code_of(chapter) and not failures({chapter: before}):
                 continue
             outcomes = {corpus: _outcome(chapter, corpus, Path(folder)) for corpus in CORPORA}
             found[chapter] = {
                 "code": code_of(chapter),
-                "python": "%d.%d" % sys.version_info[:2],
+                "python": ".".join(map(str, sys.version_info[:2])),
                 "commit": commit(),
                 "date": now(),
                 "outcomes": outcomes,
             }
             write_whole(RECORD, json.dumps(dict(sorted(found.items())), indent=1, ensure_ascii=False) + "\n")
-    return sum(outcome.startswith("failed") for one in found.values() for outcome in one["outcomes"].values())
+    return len(failures(found))
+
+
+def failures(found: Mapping[str, Any]) -> list[str]:
+    """The pairs that neither ran nor were refused."""
+    pairs = ((chapter, *pair) for chapter, one in found.items() for pair in one["outcomes"].items())
+    return [f"{chapter}, {corpus}: {outcome}" for chapter, corpus, outcome in pairs if outcome.startswith("failed")]
 
 
 def _outcome(chapter: str, corpus: str, folder: Path) -> str:
     told = refused(chapter, corpus, folder)
     outcome = f"refused: {told.replace(str(folder), '…')}" if told else "ok"
     if not told:
-        record, _ = run(planned(chapter, corpus, folder), folder / "runs", timeout=300)
-        if record.status != "ok":
-            outcome = f"failed: {record.status}, {record.error}"
+        try:
+            execute(planned(chapter, corpus, folder))
+        except Exception as error:
+            outcome = f"failed: {type(error).__name__}: {error}".splitlines()[0]
+            traceback.print_exc()
     print(f"{chapter}, {corpus}: {outcome}", flush=True)
     return outcome
+
+
+def execute(run: PlannedRun) -> None:
+    """Run a chapter's cells here, in the notebook's folder: a kernel for each of 200 runs would take an hour more."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with contextlib.chdir(run.notebook.parent), contextlib.redirect_stdout(io.StringIO()):
+        for cell in read_notebook(run.notebook).cells:
+            if cell.cell_type == "code":
+                exec(compile(cell.source, f"<{run.chapter}: {cell.id}>", "exec"), names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= dict(run.parameters)
+    plt.close("all")
 
 
 if __name__ == "__main__":

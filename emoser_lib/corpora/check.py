@@ -150,7 +150,7 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
     duplicate across splits: a split train, but the words are those of b (test)
     duplicate across splits: b split test, but the words are those of a (train)
     """
-    return measure(corpus, longest_seconds=longest_seconds).findings
+    return check_and_measure(corpus, longest_seconds=longest_seconds).findings
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Measured:
     seconds: dict[str, float]
 
 
-def measure(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> Measured:
+def check_and_measure(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> Measured:
     """Find what `check` finds, and keep each clip's length: both need each audio file once."""
     frame = corpus.frame
     found, audio, seconds = _measure_all(corpus, longest_seconds)
@@ -218,9 +218,7 @@ def _rows(corpus: Corpus) -> Iterator[Finding]:
         yield Finding(FindingKind.TIMES_IN_SECONDS, "", what)
 
 
-def _measure_all(
-    corpus: Corpus, longest_seconds: float
-) -> tuple[list[Finding], dict[str, str], dict[str, float]]:
+def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding], dict[str, str], dict[str, float]]:
     """The findings about audio, and by clip each file's hash and length."""
     paths = dict(zip(corpus.frame["id"], corpus.frame["audio"], strict=True))
     if not any(paths.values()):

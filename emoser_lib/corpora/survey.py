@@ -6,7 +6,7 @@ from collections import Counter
 
 from pydantic import ValidationError
 
-from emoser_lib.corpora.check import FindingKind, measure
+from emoser_lib.corpora.check import FindingKind, check_and_measure
 from emoser_lib.corpora.corpus import Corpus
 from emoser_lib.corpora.loaders import cache_home
 from emoser_lib.files import write_whole
@@ -47,7 +47,7 @@ def survey(corpus: Corpus) -> Survey:
         return Survey.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):  # not there yet, or not whole: made again
         pass
-    measured = measure(corpus)
+    measured = check_and_measure(corpus)
     made = Survey(
         seconds=measured.seconds,
         findings=dict(Counter(finding.kind for finding in measured.findings)),

@@ -55,7 +55,7 @@ def introduce(corpus: Corpus, notes: Sequence[str] = ()) -> None:
     """
     told = {"name": corpus.name, "sha256": corpus.sha256, "clips": len(corpus)}
     counts = corpus.frame["split"].replace("", "all").value_counts(sort=False)
-    splits = ", ".join(f"{number:,} {escape(name)}" for name, number in counts.items())
+    splits = ", ".join(f"{number:,} {escape(str(name))}" for name, number in counts.items())
     text = f"Corpus <code>{corpus.name}</code>: {splits} clips; sha256 <code>{corpus.sha256[:12]}…</code>"
     lines = "".join(f'<p class="emoser-corpus">{escape(note)}</p>' for note in notes)
     about = {"corpus": told, "notes": list(notes), "computing": computing()}

@@ -15,18 +15,19 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.experiments.training.evaluation import evaluation_folds
 from emoser_lib.experiments.training.folds import Fold, chosen_folds, folds, most_folds
+from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
 from emoser_lib.systems.checkpoints.limits import encoder_limits, longest_prompt
 from emoser_lib.systems.classical.baselines import BASELINES
 from emoser_lib.systems.prompts.words import words_for
 
-Chapter = TypeVar("Chapter", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 QWEN_SECONDS = 30.0
 """What Qwen-Audio hears of a clip: its beginning."""
 
 
 @dataclass(frozen=True)
-class Prepared(Generic[Chapter]):
+class Prepared(Generic[AnySettings]):
     """What a chapter starts with.
 
     Attributes:
@@ -38,7 +39,7 @@ class Prepared(Generic[Chapter]):
         has_text: whether any clip has a transcription.
     """
 
-    settings: Chapter
+    settings: AnySettings
     corpus: Corpus
     notes: tuple[str, ...]
     evaluate: str
@@ -57,7 +58,7 @@ def is_here(settings: Settings) -> bool:
     return all(folder is None or (data_home() / folder).is_dir() for folder in folders)
 
 
-def prepare(settings: Chapter) -> Prepared[Chapter]:
+def prepare(settings: AnySettings) -> Prepared[AnySettings]:
     """Load the corpus that the settings name, and fit the settings to it.
 
     Args:
@@ -136,7 +137,7 @@ class _Look:
 
 def _labels(looked: _Look) -> None:
     corpus = looked.corpus
-    if not corpus.held_out and (corpus.frame["label"] == "").all():
+    if (corpus.frame["label"] == "").all() and corpus.labelled_test().empty:
         raise DataError(
             f"{looked.name} has no labels: say which column of its table has them (columns in corpus_options, "
             "--column label=…)."
@@ -153,7 +154,7 @@ def _split(looked: _Look) -> None:
     corpus, given = looked.corpus, looked.given
     judged, test = corpus.labelled_test(), corpus.test()
     unused = corpus.frame[~corpus.frame["split"].isin(["train", "test"])]
-    if len(unused) and len(unused) < len(corpus.frame) or (unused["split"] != "").any():
+    if 0 < len(unused) < len(corpus) or (unused["split"] != "").any():
         named = ", ".join(f"'{split}'" for split in unused["split"].unique())
         looked.notes.append(f"{len(unused)} of {len(corpus)} clips are not used: their split is {named}.")
     training = corpus.frame if (corpus.frame["split"] == "").all() else corpus.frame[corpus.frame["split"] == "train"]
@@ -186,11 +187,9 @@ def _training(looked: _Look, settings: Settings) -> None:
     rows, learns = looked.corpus.training(), settings.trains or looked.given.get("split", "train") == "train"
     if learns and rows.empty:
         folds(looked.corpus)  # says which splits there are
-    if settings.trains and rows["label"].nunique() < 2:
-        raise DataError(
-            f"the training clips of {looked.name} have one label only ('{rows['label'].iloc[0]}'): systems learn to "
-            "tell labels apart, give them clips of two."
-        )
+    labels = rows["label"].unique() if settings.trains else looked.corpus.labels
+    if len(labels) < 2 and (settings.trains or "words" in looked.given):
+        raise DataError(f"{looked.name} has one label only ('{labels[0]}') to tell apart: give it clips of two.")
     if settings.needs_videos and (unknown := int((rows["video"] == "").sum())):
         raise DataError(
             f"{unknown} of {len(rows)} training clips of {looked.name} have no video, and this chapter counts what "
@@ -297,10 +296,13 @@ def _models(looked: _Look) -> None:
         for encoder in [given["encoder"], *given.get("other_encoders", [])]:
             layers = encoder_limits(encoder).layers
             if layers and int(given["layer"]) >= layers:
-                raise UsageError(f"layer is {given['layer']}, {encoder} has 0 to {layers - 1}: set layer to one of them.")
+                raise UsageError(
+                    f"layer is {given['layer']}, {encoder} has 0 to {layers - 1}: set layer to one of them."
+                )
     if not (looked.has_text and ("prompt" in given or given.get("transcript"))):
         return
-    name, kind = (given["checkpoint"], "audio llm") if "checkpoint" in given else (given["llm"], "llm")
+    kind: CheckpointKind = "audio llm" if "checkpoint" in given else "llm"
+    name = given["checkpoint" if kind == "audio llm" else "llm"]
     texts = dict(zip(looked.corpus.frame["id"], looked.corpus.frame["transcription"], strict=True))
     if found := longest_prompt(name, kind, texts):
         raise DataError(
@@ -327,9 +329,11 @@ def _cuts(looked: _Look, settings: Settings) -> None:
                 "or set scheme to paper."
             )
     most = most_folds(corpus, given["scheme"])
-    for one in {corpus.name: corpus, **({looked.corpus.name: looked.corpus} if settings.needs_videos else {})}.values():
+    for one in (corpus, looked.corpus):
         if (by_folds or settings.needs_videos) and most_folds(one) < 2:
-            raise DataError(f"corpus '{one.name}' has no label with two training clips, no folds can be cut: add clips.")
+            raise DataError(
+                f"corpus '{one.name}' has no label with two training clips, no folds can be cut: add clips."
+            )
     if asked := given.get("folds"):
         kept = [fold for fold in asked if fold < most]
         if not kept:

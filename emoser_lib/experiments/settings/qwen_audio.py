@@ -54,7 +54,9 @@ class QwenZeroShotSettings(QwenAudioSettings):
         """
         rows = corpus.labelled_test() if self.split == "test" else corpus.training()
         if rows.empty:
-            raise UsageError(f"corpus '{corpus.name}' has no labelled test split: set split to 'train' (nothing is trained).")
+            raise UsageError(
+                f"corpus '{corpus.name}' has no labelled test split: set split to 'train' (nothing is trained)."
+            )
         if not self.clips or self.clips >= len(rows):
             return rows
         return rows.sample(self.clips, random_state=self.seed).sort_index()

@@ -51,7 +51,9 @@ class GemmaZeroShotSettings(TextSettings):
         """
         rows = corpus.labelled_test() if self.split == "test" else corpus.training()
         if rows.empty:
-            raise UsageError(f"corpus '{corpus.name}' has no labelled test split: set split to 'train' (nothing is trained).")
+            raise UsageError(
+                f"corpus '{corpus.name}' has no labelled test split: set split to 'train' (nothing is trained)."
+            )
         return rows
 
 

@@ -61,7 +61,9 @@ def folds(corpus: Corpus, scheme: str = "paper", n_splits: int | None = None, se
     if scheme not in SCHEMES:
         hint = did_you_mean(str(scheme), list(SCHEMES))
         raise UsageError(f"'{scheme}' is not a fold scheme{hint}: choose one of {', '.join(SCHEMES)}.")
-    if n_splits is not None and (isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2):
+    if n_splits is not None and (
+        isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2
+    ):
         raise UsageError(f"n_splits is {n_splits!r}: it must be a whole number of at least 2.")
     rows = corpus.training()
     if rows.empty:

@@ -114,9 +114,7 @@ def leakage(corpus: Corpus) -> Leakage:
         )
     return Leakage(
         test=_test(corpus),
-        folds={
-            scheme: tuple(_fold(corpus, cut) for cut in folds(corpus, scheme)) for scheme in ("paper", "video")
-        },
+        folds={scheme: tuple(_fold(corpus, cut) for cut in folds(corpus, scheme)) for scheme in ("paper", "video")},
     )
 
 

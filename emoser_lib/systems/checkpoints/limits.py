@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emoser_lib.corpora import cache_home
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS, CheckpointKind
 from emoser_lib.systems.checkpoints.folders import configuration_of, local_checkpoint
 
@@ -77,8 +78,10 @@ def longest_prompt(name: str, kind: CheckpointKind, texts: Mapping[str, str]) ->
     folder = local_checkpoint(name, kind)
     if most is None or len(text.encode()) + TEMPLATE_BYTES <= most or folder is None:
         return None
-    path = folder / "tokenizer.json"
-    if not path.is_file():
+    # Of Qwen-Audio as it is published there is a tokenizer only once it was converted.
+    tokenizers = [folder / "tokenizer.json", *cache_home().glob(f"converted/{folder.name}-*/tokenizer.json")]
+    path = next((path for path in tokenizers if path.is_file()), None)
+    if path is None:
         return None
     from tokenizers import Tokenizer  # a second, which nearly no corpus needs
 
