@@ -88,7 +88,7 @@ def prepare(settings: AnySettings) -> Prepared[AnySettings]:
     return Prepared(
         settings=settings.model_copy(update=looked.changed),
         corpus=corpus,
-        notes=tuple(looked.notes + _found(looked)),
+        notes=tuple(" ".join(note.split()) for note in looked.notes + _found(looked)),
         evaluate="folds" if corpus.labelled_test().empty else "test",
         baselines=baselines,
         has_text=looked.has_text,

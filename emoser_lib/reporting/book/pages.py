@@ -1,9 +1,12 @@
 """Lay out the book's source: prose, executed notebooks with run cards and provenance, reference, status page."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import nbformat
 
@@ -104,8 +107,18 @@ def with_words(executed: nbformat.NotebookNode, source: nbformat.NotebookNode, r
     return page
 
 
-def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
-    """Write the status page in Markdown: every run of this checkout, then the committed records."""
+def status_page(
+    records: Iterable[Record],
+    published: Iterable[Record],
+    checked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> str:
+    """Write the status page in Markdown: every run of this checkout, the committed records, chapters by corpora.
+
+    Args:
+        records: of this checkout.
+        published: the committed ones.
+        checked: content of ``book/checks/chapters.json``.
+    """
     return (
         "# Status\n\n"
         "Every run of this checkout, those of the pages among them, as its record says. `emoser run` writes a record "
@@ -115,7 +128,29 @@ def status_page(records: Iterable[Record], published: Iterable[Record]) -> str:
         f"{_table(list(records))}\n\n"
         "## Recorded runs on real data\n\n"
         "Committed in `book/records/`; the chapters show them beside their own run.\n\n"
-        f"{_table(list(published), record_link)}\n"
+        f"{_table(list(published), record_link)}\n\n"
+        "## Chapters and corpora\n\n"
+        "Each chapter with corpora as people bring them, as `make chapters` found it last: it ran, or was refused in "
+        "one sentence before anything started.\n\n"
+        f"{_chapters_table(checked)}\n"
+    )
+
+
+def _chapters_table(checked: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row per corpus, one column per chapter."""
+    if not checked:
+        return "None yet."
+    corpora = dict.fromkeys(corpus for of in checked.values() for corpus in of["outcomes"])
+    header = "".join(f"<th scope='col'>{escape(name)}</th>" for name in ["corpus", *checked])
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(corpus)}</th>"
+        + "".join(f"<td>{escape(of['outcomes'].get(corpus, '').partition(':')[0])}</td>" for of in checked.values())
+        + "</tr>"
+        for corpus in corpora
+    )
+    return (
+        "<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Chapters and corpora'>"
+        f"<table class='table emoser-status'><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -189,7 +224,7 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
     pages = {COPIED / record_link(record): (book / record_link(record)).read_bytes() for record in published}
     for path in book.rglob("*"):
         relative = path.relative_to(book)
-        if path.is_file() and relative.parts[0] not in ("_build", "records"):
+        if path.is_file() and relative.parts[0] not in ("_build", "records", "checks"):
             pages[relative] = path.read_bytes()
     for folder in shown:
         record = read_record(folder / "record.json")
@@ -202,7 +237,9 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         pages[Path(name)] = nbformat.writes(page).encode()
         pages[COPIED / run_link(record)] = (folder / "record.json").read_bytes()
     pages |= reference_pages(chapters, library)
-    pages[Path("status.md")] = status_page(read_records(runs), published).encode()
+    found = book / "checks" / "chapters.json"
+    checked = json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {}
+    pages[Path("status.md")] = status_page(read_records(runs), published, checked).encode()
     _synchronise(pages, destination)
 
 
