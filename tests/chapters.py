@@ -81,6 +81,11 @@ def _two_speakers(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="split").assign(speaker=table["speaker"].map(lambda name: f"s{int(name[1]) % 2}"))
 
 
+def _one_test_clip(table: pd.DataFrame) -> pd.DataFrame:
+    test = table["split"] == "test"
+    return table[~test | (table.index == table.index[test][0])]
+
+
 def _twelve(table: pd.DataFrame) -> pd.DataFrame:
     some = table[table["label"].isin(["joy", "anger", "neutral"])]
     return some.groupby(["label", "split"]).head(3).groupby("label").head(4)
@@ -102,6 +107,10 @@ CORPORA: Mapping[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str,
     "labels of one's own": (lambda table: table.assign(label=table["label"].replace({"joy": "calm"})), {}),
     "two speakers": (_two_speakers, {"scheme": "speaker", "folds": [0]}),
     "twelve clips": (_twelve, {}),
+    "two labels": (lambda table: table[table["label"].isin(["joy", "anger"])], {}),
+    "a label in the test only": (lambda table: table[(table["split"] == "test") | (table["label"] != "fear")], {}),
+    "one speaker": (lambda table: table.assign(speaker="s0", gender="female"), {"scheme": "speaker"}),
+    "a test of one clip": (_one_test_clip, {}),
     "no folds": (lambda table: table, {"folds": [], "refit": True}),
     "no labels": (lambda table: table.drop(columns="label"), {}),
     "one label": (lambda table: table[table["label"] == "joy"], {}),

@@ -29,8 +29,8 @@ def plan_runs(
 ) -> int:
     """Say what the runs of a profile need, without weights: parameters, memory, download, licences.
 
-    NOTEBOOK: one chapter; default: all. What `emoser run` refuses is refused, where the corpus is here. Exit code 1 if
-    a licence must be accepted first.
+    NOTEBOOK: one chapter; default: all. What `emoser run` would refuse is said, where the corpus is here; exit code as
+    there. Exit code 1 if a licence must be accepted first.
     """
     if notebook is None and (only or parameter):
         raise UsageError("--only and --parameter belong to one notebook: name it.")
@@ -42,14 +42,12 @@ def plan_runs(
             for note in notes_of(run, if_here=True):
                 print(f"emoser: {run.chapter}: {note}", file=sys.stderr)
         except EmoserError as error:
-            if notebook:
-                raise
-            unfit.append(type(error)(f"{run.chapter} ({run.name}): {error}"))
+            unfit.append(error if notebook else type(error)(f"{run.chapter} ({run.name}): {error}"))
     done = dry_run(runs, profile)
     if as_json:
         print_json(done)
     else:
         print(describe_plan(done))
-    for sentence in (*done.refused, *unfit):
+    for sentence in dict.fromkeys([*done.refused, *map(str, unfit)]):
         print(f"emoser: {sentence}", file=sys.stderr)
-    return 1 if done.refused or unfit else 0
+    return unfit[0].exit_code if unfit else int(bool(done.refused))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from emoser_lib.corpora import Corpus
+from emoser_lib.corpora.check import EMPTY_SECONDS
 from emoser_lib.experiments.settings.base import (
     CheckpointName,
     ModelSettings,
@@ -267,6 +268,8 @@ class EmosllmSettings(SubmittedSettings):
             raise ValueError("context is 'window', which only Whisper has: name no other_encoders")
         if self.encoder in self.other_encoders:
             raise ValueError(f"other_encoders names the system's own encoder {self.encoder}: name others only")
+        if 0 < self.window_seconds < EMPTY_SECONDS:
+            raise ValueError(f"window_seconds is {self.window_seconds}: set it to 0 or at least {EMPTY_SECONDS}")
         if self.mapper_width % self.mapper_heads or self.mapper_width % 2:
             raise ValueError(f"mapper_width is {self.mapper_width}: an even multiple of mapper_heads is needed")
         return self

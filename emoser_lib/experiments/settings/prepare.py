@@ -89,7 +89,7 @@ def prepare(settings: AnySettings) -> Prepared[AnySettings]:
         settings=settings.model_copy(update=looked.changed),
         corpus=corpus,
         notes=tuple(" ".join(note.split()) for note in looked.notes + _found(looked)),
-        evaluate="folds" if corpus.labelled_test().empty else "test",
+        evaluate="test" if looked.has_test else "folds",
         baselines=baselines,
         has_text=looked.has_text,
     )
@@ -110,6 +110,11 @@ class _Look:
     @property
     def name(self) -> str:
         return f"corpus '{self.corpus.name}'"
+
+    @property
+    def has_test(self) -> bool:
+        """Whether a test split can be scored: an interval needs two clips."""
+        return len(self.corpus.labelled_test()) > 1
 
     @property
     def has_text(self) -> bool:
@@ -162,9 +167,9 @@ def _split(looked: _Look) -> None:
         looked.notes.append(f"{lacking} of {len(training)} training clips have no label: they are not learnt from.")
     if len(judged) < len(test):
         looked.notes.append(f"{len(test) - len(judged)} of {len(test)} test clips have no label: they are not scored.")
-    if len(judged):
+    if looked.has_test:
         return
-    why = "The corpus has no test split with labels"
+    why = "The corpus has no test split of two clips with labels"
     if given.get("evaluate") == "test":
         looked.derive("evaluate", "folds", why)
     if given.get("split") == "test":
@@ -172,12 +177,12 @@ def _split(looked: _Look) -> None:
     if given.get("refit"):
         if not given["folds"]:
             raise UsageError(
-                f"refit is true, folds are [], and {looked.name} has no test split with labels: set folds to [0] and "
+                f"refit is true, folds are [], and {looked.name} has no test split of two clips with labels: set folds to [0] and "
                 "refit to false."
             )
         if given.get("predictions"):
             raise UsageError(
-                f"predictions are those of the test split, and {looked.name} has none with labels: leave predictions "
+                f"predictions are those of the test split, and {looked.name} has none of two clips with labels: leave predictions "
                 "empty."
             )
         looked.derive("refit", False, why)
@@ -354,6 +359,8 @@ def _cuts(looked: _Look, settings: Settings) -> None:
             looked.notes.append(f"train_clips is {clips}, a training part has {least}: all of them are taken.")
     if given.get("refit") or given.get("evaluate") == "test":
         whole = [*whole, *evaluation_folds(corpus, "test")]
+    if whole and sum(len(cut.validation) for cut in whole) < 2:
+        raise DataError(f"folds {given['folds']} of corpus '{corpus.name}' have one clip to score: name more of them.")
     labels = corpus.training().set_index("id")["label"]
     for cut in whole:
         if labels[list(cut.train)].nunique() < 2:

@@ -46,9 +46,9 @@ def with_clip(folder: Path, seconds: float) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("chapter", "changed", "said"),
     [
-        ("03", {"evaluate": "folds"}, "no test split with labels: evaluate is 'folds'"),
-        ("04", {"split": "train"}, "no test split with labels: split is 'train'"),
-        ("05", {"refit": False}, "no test split with labels: refit is false"),
+        ("03", {"evaluate": "folds"}, "no test split of two clips with labels: evaluate is 'folds'"),
+        ("04", {"split": "train"}, "no test split of two clips with labels: split is 'train'"),
+        ("05", {"refit": False}, "no test split of two clips with labels: refit is false"),
     ],
 )
 def test_without_a_split_there_are_folds(chapter: str, changed: dict[str, Any], said: str, tmp_path: Path) -> None:
