@@ -157,7 +157,7 @@ def _labels(looked: _Look) -> None:
 
 def _split(looked: _Look) -> None:
     corpus, given = looked.corpus, looked.given
-    judged, test = corpus.labelled_test(), corpus.test()
+    scored, test = len(corpus.labelled_test()), len(corpus.test())
     unused = corpus.frame[~corpus.frame["split"].isin(["train", "test"])]
     if 0 < len(unused) < len(corpus) or (unused["split"] != "").any():
         named = ", ".join(f"'{split}'" for split in unused["split"].unique())
@@ -165,8 +165,8 @@ def _split(looked: _Look) -> None:
     training = corpus.frame if (corpus.frame["split"] == "").all() else corpus.frame[corpus.frame["split"] == "train"]
     if lacking := int((training["label"] == "").sum()):
         looked.notes.append(f"{lacking} of {len(training)} training clips have no label: they are not learnt from.")
-    if len(judged) < len(test):
-        looked.notes.append(f"{len(test) - len(judged)} of {len(test)} test clips have no label: they are not scored.")
+    if scored < test:
+        looked.notes.append(f"{test - scored} of {test} test clips have no label: they are not scored.")
     if looked.has_test:
         return
     why = "The corpus has no test split of two clips with labels"
@@ -177,13 +177,13 @@ def _split(looked: _Look) -> None:
     if given.get("refit"):
         if not given["folds"]:
             raise UsageError(
-                f"refit is true, folds are [], and {looked.name} has no test split of two clips with labels: set folds to [0] and "
-                "refit to false."
+                f"refit is true, folds are [], and {looked.name} has no test split of two clips with labels: set folds "
+                "to [0] and refit to false."
             )
         if given.get("predictions"):
             raise UsageError(
-                f"predictions are those of the test split, and {looked.name} has none of two clips with labels: leave predictions "
-                "empty."
+                f"predictions are those of the test split, and {looked.name} has none of two clips with labels: leave "
+                "predictions empty."
             )
         looked.derive("refit", False, why)
 

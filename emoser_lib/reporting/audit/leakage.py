@@ -119,7 +119,7 @@ def leakage(corpus: Corpus) -> Leakage:
 
 
 def _test(corpus: Corpus) -> TestLeakage | None:
-    ids, train = list(corpus.test()["id"]), list(corpus.training()["id"])
+    ids, train = list(corpus.labelled_test()["id"]), list(corpus.training()["id"])
     if not ids:
         return None
     scored = score_on(corpus, video_majority(corpus, train, ids))
