@@ -15,7 +15,6 @@ VERSIONS: Mapping[str, int] = MappingProxyType(
     {
         "emoser_lib.corpora.altered": 1,
         "emoser_lib.corpora.audio": 1,
-        "emoser_lib.corpora.check": 1,
         "emoser_lib.systems.declared": 1,
         "emoser_lib.systems.fitting": 1,
         "emoser_lib.systems.reading.label_logits": 2,

@@ -40,7 +40,7 @@ CHAPTERS = {path.stem[:2]: path for path in sorted((ROOT / "notebooks").glob("[0
 SMALLEST: Mapping[str, Any] = {
     **{"resamples": 100, "draws": 100, "epochs": 1, "train_clips": 24, "clips": 12, "max_new_tokens": 4},
     **{"ranks": [2], "alphas": [8], "batch_sizes": [8], "learning_rates": [1e-2], "weights": ["none"]},
-    **{"arms": ["published"], "queries": [2], "other_encoders": [], "speech_weights": [0.1], "variants": []},
+    **{"arms": ["published"], "queries": [2], "other_encoders": [], "speech_weights": [0.1], "variants": ["gemma-six"]},
     **{"snr_db": [10], "speeds": [1.1], "seconds": [1], "words_deleted": [0.3], "mapper_layers": 1},
     **{"words": "nouns", "baselines": ["majority", "text-svm", "audio-svm", "late-fusion"]},
 }

@@ -10,8 +10,8 @@ from emoser_lib.corpora.check import FindingKind, check_and_measure
 from emoser_lib.corpora.corpus import Corpus
 from emoser_lib.corpora.loaders import cache_home
 from emoser_lib.files import write_whole
+from emoser_lib.source import code_sha256, file_of, modules_behind
 from emoser_lib.values import Immutable
-from emoser_lib.versions import versions_behind
 
 
 class Survey(Immutable):
@@ -40,8 +40,9 @@ def survey(corpus: Corpus) -> Survey:
     >>> survey(load_corpus("demo")).found
     '12 duplicate transcription, 4 duplicate across splits'
     """
-    told = [corpus.sha256, corpus.short_rows, versions_behind(__name__)]
-    key = hashlib.sha256(json.dumps(told, default=dict).encode()).hexdigest()[:16]
+    files = [file for module in modules_behind([__name__]) if (file := file_of(module))]
+    told = [corpus.sha256, corpus.short_rows, code_sha256(files)]
+    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     path = cache_home() / "surveys" / f"{key}.json"
     try:
         return Survey.model_validate_json(path.read_text(encoding="utf-8"))
