@@ -2,8 +2,8 @@
 
     python -m tests.chapters [CHAPTER ...]      (make chapters)
 
-Runs what is not refused, with the demo's models and the smallest sizes, and writes ``book/checks/chapters.json``. A
-chapter whose code and checks are those of the file is not run again. What is planned only is checked in every test run
+Runs what is not refused, with the demo's models and the smallest sizes, and writes ``book/checks/chapters.json``. What
+ran with the chapter's code and the checks as they are is not run again, so a call that was stopped goes on. What is planned only is checked in every test run
 (``tests/notebooks/test_chapters.py``), and so is that the file is of this code.
 """
 
@@ -159,22 +159,22 @@ def known() -> dict[str, Any]:
 
 
 def main(chapters: list[str]) -> int:
-    """Run what is asked for, or all; the number of pairs that failed."""
+    """Run what was not yet, or failed, with the code as it is; of all chapters or of those named. How many failed."""
     found = known()
     with tempfile.TemporaryDirectory() as folder:
         for chapter in chapters or list(CHAPTERS):
-            before = found.get(chapter, {"code": "", "outcomes": {}})
-            if not chapters and before["code"] == code_of(chapter) and not failures({chapter: before}):
-                continue
-            outcomes = {corpus: _outcome(chapter, corpus, Path(folder)) for corpus in CORPORA}
-            found[chapter] = {
-                "code": code_of(chapter),
-                "python": ".".join(map(str, sys.version_info[:2])),
-                "commit": commit(),
-                "date": now(),
-                "outcomes": outcomes,
-            }
-            write_whole(RECORD, json.dumps(dict(sorted(found.items())), indent=1, ensure_ascii=False) + "\n")
+            code = code_of(chapter)
+            before = found.get(chapter, {})
+            same = before.get("outcomes", {}) if before.get("code") == code else {}
+            outcomes = {corpus: outcome for corpus, outcome in same.items() if not outcome.startswith("failed")}
+            for corpus in CORPORA:
+                if corpus in outcomes:
+                    continue
+                outcomes[corpus] = _outcome(chapter, corpus, Path(folder))
+                python = ".".join(map(str, sys.version_info[:2]))
+                about = {"code": code, "python": python, "commit": commit(), "date": now()}
+                found[chapter] = {**about, "outcomes": {name: outcomes[name] for name in CORPORA if name in outcomes}}
+                write_whole(RECORD, json.dumps(dict(sorted(found.items())), indent=1, ensure_ascii=False) + "\n")
     return len(failures(found))
 
 
