@@ -3,8 +3,9 @@
     python -m tests.chapters [CHAPTER ...]      (make chapters)
 
 Runs what is not refused, with the demo's models and the smallest sizes, and writes ``book/checks/chapters.json``. What
-ran with the chapter's code and the checks as they are is not run again, so a call that was stopped goes on. What is planned only is checked in every test run
-(``tests/notebooks/test_chapters.py``), and so is that the file is of this code.
+ran with the chapter's code and the checks as they are is not run again, so a call that was stopped goes on. What is
+planned only is checked in every test run (``tests/notebooks/test_chapters.py``), and so is that the file is of this
+code.
 """
 
 import contextlib
