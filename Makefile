@@ -21,11 +21,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench bench-hearing bench-answering test test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, lab and doctor)"
+	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, chapters, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
 	@scripts/set_up.sh "$(PYTHON)" $(TORCH)
@@ -49,6 +49,9 @@ bench-answering: setup ## Qwen-Audio's labels and LoRA steps beside the usual wa
 
 test: book browser ## build the book, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
+
+chapters: setup ## every chapter over a table of corpora, half an hour; what is as it was is left out (ARGS="08 10": only these)
+	@OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.chapters $(ARGS)
 
 test-python: ## the tests that need no torch on another Python: make test-python PYTHON=python3.13
 	@scripts/test_python.sh "$(PYTHON)"

@@ -11,7 +11,7 @@ import click
 from emoser_lib.cli.options import FiniteRange, json_option, own_folder, own_folder_options, print_json
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.runs.parameters import parameters_of
-from emoser_lib.experiments.runs.profiles import PlannedRun, chapters_in, plan
+from emoser_lib.experiments.runs.profiles import PlannedRun, chapters_in, plan, prepared
 from emoser_lib.experiments.runs.runner import check_places, find_notebook, notebook_folders, run
 from emoser_lib.experiments.runs.settling import settle
 
@@ -27,6 +27,17 @@ def planned_runs(
     if folder:
         values |= {"corpus": "folder", "corpus_options": folder}
     return plan(path, profile, only, values)
+
+
+def notes_of(planned: PlannedRun, if_here: bool = False) -> tuple[str, ...]:
+    """Check a run's corpus against its chapter and parameters, and return what is derived, left out or found.
+
+    Args:
+        planned: the run.
+        if_here: look at it only if the corpus is on this machine.
+    """
+    ready = prepared(planned, if_here)
+    return ready.notes if ready else ()
 
 
 def chapters_of(profile: str) -> list[str]:
@@ -63,11 +74,14 @@ def run_notebook(
         raise UsageError(
             "torchrun starts a run several times, each with a record: start `emoser run` once, or a script that trains."
         )
+    runs_planned = planned_runs(notebook, profile, only, parameter, own_folder(**own))
+    notes = [note for planned in runs_planned for note in notes_of(planned)]  # of all, before the first kernel starts
+    for note in dict.fromkeys(notes):
+        print(f"emoser: {note}", file=sys.stderr)
     records = []
-    plans = planned_runs(notebook, profile, only, parameter, own_folder(**own))
     check_places(runs)
     settle(runs)
-    for planned in plans:
+    for planned in runs_planned:
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
         record, where = run(planned, runs, timeout)
         records.append(record)

@@ -8,6 +8,7 @@ from emoser_lib.corpora.corpus import COLUMNS, LABELS, Corpus
 from emoser_lib.corpora.describe import clip_seconds, describe
 from emoser_lib.corpora.fetch import fetch
 from emoser_lib.corpora.loaders import SOURCES, absolute, cache_home, check_options, data_home, load_corpus
+from emoser_lib.corpora.survey import Survey, survey
 
 __all__ = [
     "COLUMNS",
@@ -19,6 +20,7 @@ __all__ = [
     "Corpus",
     "Finding",
     "FindingKind",
+    "Survey",
     "absolute",
     "alter",
     "cache_home",
@@ -31,4 +33,5 @@ __all__ = [
     "fetch",
     "load_corpus",
     "read_waveform",
+    "survey",
 ]

@@ -150,8 +150,26 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
     duplicate across splits: a split train, but the words are those of b (test)
     duplicate across splits: b split test, but the words are those of a (train)
     """
+    return check_and_measure(corpus, longest_seconds=longest_seconds).findings
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `check` finds, with the length of each clip.
+
+    Attributes:
+        findings: as `check` returns them.
+        seconds: by clip id, of what was decoded; clips whose audio is not there or cannot be read are left out.
+    """
+
+    findings: list[Finding]
+    seconds: dict[str, float]
+
+
+def check_and_measure(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> Measured:
+    """Find what `check` finds, and keep each clip's length: both need each audio file once."""
     frame = corpus.frame
-    found, audio = _measure_all(corpus, longest_seconds)
+    found, audio, seconds = _measure_all(corpus, longest_seconds)
     found += _labels(corpus)
     found += _rows(corpus)
     words = {clip: _words(text) for clip, text in zip(frame["id"], frame["transcription"], strict=True)}
@@ -164,7 +182,8 @@ def check(corpus: Corpus, *, longest_seconds: float = LONGEST_SECONDS) -> list[F
     found += _duplicates(words, split_of, FindingKind.DUPLICATE_TRANSCRIPTION, "the words are those of")
     found += _duplicates(audio, split_of, FindingKind.DUPLICATE_AUDIO, "the audio is that of")
     kinds, rows = list(FindingKind), {clip: row for row, clip in enumerate(frame["id"])}
-    return sorted(found, key=lambda finding: (kinds.index(finding.kind), rows.get(finding.clip, -1)))
+    found.sort(key=lambda finding: (kinds.index(finding.kind), rows.get(finding.clip, -1)))
+    return Measured(found, seconds)
 
 
 def _labels(corpus: Corpus) -> Iterator[Finding]:
@@ -200,12 +219,12 @@ def _rows(corpus: Corpus) -> Iterator[Finding]:
         yield Finding(FindingKind.TIMES_IN_SECONDS, "", what)
 
 
-def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding], dict[str, str]]:
-    """The findings about audio, and the hash of each file by clip."""
+def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding], dict[str, str], dict[str, float]]:
+    """The findings about audio, and by clip each file's hash and length."""
     paths = dict(zip(corpus.frame["id"], corpus.frame["audio"], strict=True))
     if not any(paths.values()):
-        return [Finding(FindingKind.NO_AUDIO, "", "the corpus has no audio here")], {}
-    found, hashes = [], {}
+        return [Finding(FindingKind.NO_AUDIO, "", "the corpus has no audio here")], {}, {}
+    found, hashes, lengths = [], {}, {}
     for clip, path in tqdm(paths.items(), desc="reading audio", unit="clip", disable=None, leave=False):
         if not is_file(path):
             found.append(Finding(FindingKind.MISSING_AUDIO, clip, f"{path or 'its audio'} is not there", path))
@@ -218,17 +237,18 @@ def _measure_all(corpus: Corpus, longest_seconds: float) -> tuple[list[Finding],
                 Finding(FindingKind.UNREADABLE_AUDIO, clip, f"{path} cannot be opened ({error.strerror})", path)
             )
             continue
-        found += [Finding(kind, clip, message, path) for kind, message in _listen(Path(path), longest_seconds)]
-    return found, hashes
+        try:
+            sound = read_sound(path)
+        except DataError as error:
+            found.append(Finding(FindingKind.UNREADABLE_AUDIO, clip, str(error), path))
+            continue
+        lengths[clip] = sound.seconds
+        found += [Finding(kind, clip, said, path) for kind, said in _listen(Path(path), sound, longest_seconds)]
+    return found, hashes, lengths
 
 
-def _listen(path: Path, longest_seconds: float) -> Iterator[tuple[FindingKind, str]]:
+def _listen(path: Path, sound: DecodedAudio, longest_seconds: float) -> Iterator[tuple[FindingKind, str]]:
     """What is wrong with the samples as they are stored: before channels are averaged and the rate is changed."""
-    try:
-        sound = read_sound(path)
-    except DataError as error:
-        yield FindingKind.UNREADABLE_AUDIO, str(error)
-        return
     if path.suffix.lower() not in ENDINGS[sound.container]:
         yield (
             FindingKind.MISNAMED_AUDIO,

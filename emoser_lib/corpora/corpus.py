@@ -100,6 +100,11 @@ class Corpus:
         """Return the rows of the test split; their labels come from `gold_labels`."""
         return self.frame[self.frame["split"] == "test"]
 
+    def labelled_test(self) -> pd.DataFrame:
+        """Return the rows of the test split that can be scored: those whose label is known, hidden or not."""
+        test = self.test()
+        return test[(test["label"] != "") | test["id"].isin(list(self.held_out))]
+
     def gold_labels(self) -> pd.Series:
         """Return the labels of the test split by id: for scoring, audit and reporting only, never for training.
 

@@ -5,6 +5,7 @@ from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.recorded_tables import recorded
 from emoser_lib.reporting.report import introduce, introduce_encoder, introduce_llm, report
 from emoser_lib.reporting.scores import (
+    drawn_by,
     gold_for,
     interval_table,
     per_class_table,
@@ -18,6 +19,7 @@ from emoser_lib.reporting.tables import show
 
 __all__ = [
     "claims",
+    "drawn_by",
     "gold_for",
     "interval_table",
     "introduce",

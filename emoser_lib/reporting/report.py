@@ -1,12 +1,13 @@
 """What a notebook tells the page and its record."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from IPython.display import HTML, display, publish_display_data
 
-from emoser_lib.corpora import Corpus, describe
+from emoser_lib.corpora import Corpus
 from emoser_lib.environment import computing
 from emoser_lib.reporting.escaping import as_text
 
@@ -45,14 +46,20 @@ def _null_where_not_finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def introduce(corpus: Corpus) -> None:
-    """Show one line that says what is read, and tell the record which data they were."""
+def introduce(corpus: Corpus, notes: Sequence[str] = ()) -> None:
+    """Show what is read and what was derived from it or found in it; tell the record which data they were.
+
+    Args:
+        corpus: the chapter's.
+        notes: of `prepare`.
+    """
     told = {"name": corpus.name, "sha256": corpus.sha256, "clips": len(corpus)}
-    splits = ", ".join(f"{s.clips:,} {as_text(name)}" for name, s in describe(corpus).splits.items())
+    counts = corpus.frame["split"].replace("", "all").value_counts(sort=False)
+    splits = ", ".join(f"{number:,} {as_text(name)}" for name, number in counts.items())
     text = f"Corpus <code>{as_text(corpus.name)}</code>: {splits} clips; sha256 <code>{corpus.sha256[:12]}…</code>"
-    display(
-        HTML(f'<p class="emoser-corpus">{text}</p>'), metadata={"emoser": {"corpus": told, "computing": computing()}}
-    )
+    lines = "".join(f'<p class="emoser-corpus">{as_text(note)}</p>' for note in notes)
+    about = {"corpus": told, "notes": list(notes), "computing": computing()}
+    display(HTML(f'<p class="emoser-corpus">{text}</p>{lines}'), metadata={"emoser": about})
 
 
 def introduce_llm(llm: "LLM") -> None:

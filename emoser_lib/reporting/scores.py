@@ -1,6 +1,6 @@
 """Tables of scores, with the gold labels that only scoring may see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -144,7 +144,7 @@ def scheme_table(estimator: BaseEstimator, corpus: Corpus, clips: Clips) -> pd.D
     rows, columns = {}, corpus.training()
     for scheme in SCHEMES:
         if scheme == "paper" or ((columns[scheme] != "").all() and columns[scheme].nunique() >= N_FOLDS):
-            cuts = folds(corpus, scheme, N_FOLDS)
+            cuts = folds(corpus, scheme)
             predicted = predict_by_folds(estimator, corpus, clips, cuts)
             each = [score_on(corpus, predicted[list(cut.validation)]).macro_f1 for cut in cuts]
             rows[scheme] = {
@@ -155,6 +155,12 @@ def scheme_table(estimator: BaseEstimator, corpus: Corpus, clips: Clips) -> pd.D
             if (columns["video"] != "").any():
                 rows[scheme]["shares_video"] = _shared_share(corpus, cuts)
     return pd.DataFrame(rows).T.rename_axis("scheme")
+
+
+def drawn_by(corpus: Corpus, ids: Iterable[str], by: str = "speaker") -> str:
+    """Say what a bootstrap over these clips can draw: "speaker" where all of theirs are known and not one, else ""."""
+    groups = corpus.frame.set_index("id")[by][list(ids)]
+    return by if (groups != "").all() and groups.nunique() > 1 else ""
 
 
 def units_for(corpus: Corpus, ids: pd.Index, by: str) -> pd.Series | None:

@@ -7,7 +7,15 @@ from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.corpora.corpus import build_frame
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import bootstrap_interval, evaluation_folds, predict_by_folds
-from emoser_lib.reporting import gold_for, interval_table, rarest_label_swing, scheme_table, score_on, score_table
+from emoser_lib.reporting import (
+    drawn_by,
+    gold_for,
+    interval_table,
+    rarest_label_swing,
+    scheme_table,
+    score_on,
+    score_table,
+)
 from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.tables import (
     lengths,
@@ -134,3 +142,9 @@ def test_intervals_by_speaker_need_speakers(demo: Corpus) -> None:
     without = Corpus("w", demo.frame.assign(speaker=""))
     with pytest.raises(UsageError, match="corpus 'w' has no two speakers"):
         score_table(without, {"same": without.training().set_index("id")["label"]}, 100, by="speaker")
+
+
+def test_speakers_are_drawn_only_where_all_are_known_and_not_one() -> None:
+    table = {"id": list("abcd"), "label": ["joy", "fear"] * 2, "speaker": ["x", "x", "y", ""]}
+    corpus = Corpus("mine", build_frame(table))
+    assert [drawn_by(corpus, ids) for ids in ("abc", "ab", "abcd")] == ["speaker", "", ""]

@@ -1,6 +1,7 @@
 """The challenge's results file: read it strictly, score it, write it."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +70,16 @@ def read_submission(path: Path | str, corpus: Corpus) -> Submission:
 
     Args:
         path: the file.
-        corpus: its test clips (those of `Corpus.gold_labels`) must be in the file, each once, and no other.
+        corpus: its test clips must be in the file, each once, and no other; those without a label may be, and are not
+            scored.
 
     Raises:
         UsageError: there is no such file, or the corpus has no labelled test split.
         DataError: the file is not UTF-8, empty, or has no rows, no task, a foreign column, an empty cell, or an
             unknown, missing or doubled id or an unknown label.
+
+    Warns:
+        UserWarning: test clips have no label.
 
     >>> from tempfile import TemporaryDirectory
     >>> from emoser_lib.corpora.corpus import build_frame
@@ -87,13 +92,16 @@ def read_submission(path: Path | str, corpus: Corpus) -> Submission:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"there is no file {path}: give the path of a results file (id,task_1,task_2).")
-    ids = corpus.gold_labels().index
+    ids, every = corpus.gold_labels().index, pd.Index(corpus.test()["id"])
+    if len(every) > len(ids):
+        unlabelled = f"{len(every) - len(ids)} of {len(every)} test clips have no label: they are not scored."
+        warnings.warn(f"corpus '{corpus.name}': {unlabelled}", UserWarning, stacklevel=2)
     table = read_table(path, need=["id"])
     _check_columns(path, table)
     table = table[list(SUBMISSION_COLUMNS[:1]) + [task for task in TASKS if task in table]].apply(
         lambda column: column.str.strip()
     )
-    table["id"] = _frame_ids(path, table["id"], ids)
+    table["id"] = _frame_ids(path, table["id"], every, ids)
     table = table.set_index("id").loc[ids]
     return Submission(**{task: _labels(path, table, task, corpus.labels) for task in TASKS})
 
@@ -257,9 +265,9 @@ def _check_columns(path: Path, table: pd.DataFrame) -> None:
         raise DataError(f"{path} has a header but no rows: it needs one line for every test clip.")
 
 
-def _frame_ids(path: Path, written: pd.Series, ids: pd.Index) -> pd.Series:
-    """The frame's id of every row, once all of them are there exactly once."""
-    known = {_stem(clip): clip for clip in ids}
+def _frame_ids(path: Path, written: pd.Series, every: pd.Index, needed: pd.Index) -> pd.Series:
+    """The frame's id of every row, once all of the needed ones are there exactly once, and no others than every one."""
+    known = {_stem(clip): clip for clip in every}
     empty = written.index[written == ""]
     if len(empty):
         raise DataError(f"{path} has an empty id in row {empty[0] + 1} (without the header): fill it.")
@@ -273,7 +281,7 @@ def _frame_ids(path: Path, written: pd.Series, ids: pd.Index) -> pd.Series:
         )
     if found.duplicated().any():
         raise DataError(f"{path} has the id '{found[found.duplicated()].iloc[0]}' more than once: keep one row of it.")
-    missing = pd.Index(known).difference(pd.Index(found), sort=False)
+    missing = needed.map(_stem).difference(pd.Index(found), sort=False)
     if len(missing):
         raise DataError(f"{path} lacks the test id '{missing[0]}' ({len(missing)} missing): add a row for every clip.")
     return found.map(known)

@@ -16,6 +16,7 @@ from emoser_lib.experiments.runs.names import checked_name
 from emoser_lib.experiments.runs.parameters import load_yaml, parameters_of, read_notebook, resolve
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.experiments.settings.chapters import CHAPTERS
+from emoser_lib.experiments.settings.prepare import Prepared, is_here, prepare
 
 PROFILE_SHAPE = TypeAdapter(dict[str, dict[str, dict[str, Any] | None] | None])
 """Notebook -> run -> values."""
@@ -86,6 +87,26 @@ def plan(
             values = CHAPTERS[settings].check(**values).absolute(values)
         planned.append(PlannedRun(notebook, profile, name, values, changed))
     return planned
+
+
+def prepared(planned: PlannedRun, if_here: bool = False) -> Prepared[Settings] | None:
+    """Check a run's corpus against its chapter and parameters, as the chapter does when it begins (`prepare`).
+
+    Args:
+        planned: the run.
+        if_here: only where the corpus is on this machine.
+
+    Returns:
+        What the chapter starts with; ``None`` for a notebook that is no chapter, or a corpus that is not here.
+
+    Raises:
+        UsageError: a parameter does not fit the corpus.
+        DataError: the corpus cannot be read, or is not fit for the chapter.
+    """
+    if "settings" not in read_notebook(planned.notebook).metadata.get("emoser", {}):
+        return None
+    settings = settings_of(planned)
+    return prepare(settings) if is_here(settings) or not if_here else None
 
 
 def settings_of(planned: PlannedRun) -> Settings:

@@ -134,6 +134,8 @@ class Record(BaseModel):
     error: str | None = None
     parameters: dict[str, Any]
     corpus: CorpusUsed | None = None
+    notes: list[str] = []
+    """What was derived from the corpus, left out, cut or found in it."""
     checkpoints: list[Checkpoint] = []
     metrics: Metrics = {}
     computing: Computing | None = None
@@ -178,6 +180,7 @@ class Told(BaseModel):
 
     metrics: Metrics = {}
     corpus: CorpusUsed | None = None
+    notes: list[str] = []
     checkpoints: list[Checkpoint] = []
     computing: Computing | None = None
 

@@ -307,7 +307,7 @@ def _told(notebook: nbformat.NotebookNode | None) -> Told:
         DataError: one is not of the form of `Told`.
     """
     metrics: dict[str, object] = {}
-    corpus, checkpoints, computing = None, [], None
+    corpus, notes, checkpoints, computing = None, [], [], None
     for number, cell in enumerate(notebook.cells if notebook else [], start=1):
         for output in cell.get("outputs", []):
             try:
@@ -318,9 +318,10 @@ def _told(notebook: nbformat.NotebookNode | None) -> Told:
                 ) from None
             metrics |= told.metrics
             corpus = told.corpus or corpus
+            notes += told.notes
             checkpoints += told.checkpoints
             computing = told.computing or computing  # the last one knows the peak
-    return Told(metrics=metrics, corpus=corpus, checkpoints=checkpoints, computing=computing)
+    return Told(metrics=metrics, corpus=corpus, notes=notes, checkpoints=checkpoints, computing=computing)
 
 
 def _record(planned: PlannedRun, outcome: Outcome) -> Record:
@@ -339,6 +340,7 @@ def _record(planned: PlannedRun, outcome: Outcome) -> Record:
         error=error,
         parameters=dict(planned.parameters),
         corpus=told.corpus,
+        notes=told.notes,
         checkpoints=told.checkpoints,
         metrics=told.metrics,
         computing=told.computing,

@@ -16,6 +16,9 @@ from emoser_lib.experiments.settings.hearing import ProjectorSettings
 class AuditSettings(ProjectorSettings):
     """Settings of 12-audit."""
 
+    reads = True
+    needs_videos = True
+
     system: BaselineName
     prompt: Annotated[str, one_of(PROMPTS, "prompt")]
     max_new_tokens: int = Field(ge=1, le=256)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,6 +69,15 @@ class Settings(BaseModel):
     """Parameters that every chapter has: the corpus and the seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    trains: ClassVar[bool] = True
+    """Whether anything is trained on the corpus."""
+    reads: ClassVar[bool] = False
+    """Whether the chapter's own systems read transcriptions, whatever the parameters."""
+    needs_videos: ClassVar[bool] = False
+    """Whether what videos give away is counted."""
+    compared: ClassVar[tuple[str, ...]] = ()
+    """The baselines that are trained beside the chapter's systems, where no parameter names them."""
 
     corpus: CorpusName
     corpus_options: dict[str, Any] = Field(default_factory=dict)
@@ -141,6 +150,8 @@ class ModelSettings(Settings):
 
 class CorpusSettings(Settings):
     """Settings of 01-corpus."""
+
+    trains = False
 
 
 class ScoringSettings(Settings):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from emoser_lib.corpora import Corpus
+from emoser_lib.corpora.check import EMPTY_SECONDS
 from emoser_lib.experiments.settings.base import (
     CheckpointName,
     ModelSettings,
@@ -164,6 +165,8 @@ class WhisperSettings(ProjectorSettings, RefitSettings):
 class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
     """Settings of 08-whisper-gemma."""
 
+    compared = ("text-svm", "audio-svm", "majority")
+
     batch_sizes: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
     learning_rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
     weights: list[LabelWeights]
@@ -213,6 +216,8 @@ class WhisperGemmaSettings(WhisperSettings, SubmittedSettings):
 class Emotion2vecGemmaSettings(ProjectorSettings, SubmittedSettings):
     """Settings of 09-emotion2vec-gemma."""
 
+    compared = ("text-svm", "audio-svm", "majority")
+
     arms: list[ArmName] = Field(min_length=1)
     batch_size: int = Field(ge=1, le=1024)
     learning_rate: float = Field(gt=0, le=1)
@@ -224,6 +229,8 @@ class Emotion2vecGemmaSettings(ProjectorSettings, SubmittedSettings):
 
 class EmosllmSettings(SubmittedSettings):
     """Settings of 10-emosllm."""
+
+    compared = ("audio-svm",)
 
     context: Literal["clip", "window"]
     scaled: bool
@@ -262,6 +269,8 @@ class EmosllmSettings(SubmittedSettings):
             raise ValueError("context is 'window', which only Whisper has: name no other_encoders")
         if self.encoder in self.other_encoders:
             raise ValueError(f"other_encoders names the system's own encoder {self.encoder}: name others only")
+        if 0 < self.window_seconds < EMPTY_SECONDS:
+            raise ValueError(f"window_seconds is {self.window_seconds}: set it to 0 or at least {EMPTY_SECONDS}")
         if self.mapper_width % self.mapper_heads or self.mapper_width % 2:
             raise ValueError(f"mapper_width is {self.mapper_width}: an even multiple of mapper_heads is needed")
         return self

@@ -38,6 +38,8 @@ class QwenAudioSettings(ModelSettings):
 class QwenZeroShotSettings(QwenAudioSettings):
     """Settings of 06-qwen-audio-zero-shot."""
 
+    trains = False
+
     split: Literal["train", "test"]
     clips: int = Field(ge=0)
     """0: all of the split."""
@@ -48,11 +50,13 @@ class QwenZeroShotSettings(QwenAudioSettings):
         """Return the rows that are asked about: all of the split, or so many of it, drawn with the seed.
 
         Raises:
-            UsageError: the corpus has no test split.
+            UsageError: the corpus has no labelled test split.
         """
-        rows = corpus.test() if self.split == "test" else corpus.training()
+        rows = corpus.labelled_test() if self.split == "test" else corpus.training()
         if rows.empty:
-            raise UsageError(f"corpus '{corpus.name}' has no test split: set split to 'train' (nothing is trained).")
+            raise UsageError(
+                f"corpus '{corpus.name}' has no labelled test split: set split to 'train' (nothing is trained)."
+            )
         if not self.clips or self.clips >= len(rows):
             return rows
         return rows.sample(self.clips, random_state=self.seed).sort_index()
@@ -64,6 +68,8 @@ class QwenZeroShotSettings(QwenAudioSettings):
 
 class QwenLoraSettings(QwenAudioSettings, AdapterGridSettings):
     """Settings of 07-qwen-audio-lora."""
+
+    compared = ("text-svm", "majority")
 
     targets: Literal["c_attn", "q,k,v", "all-linear"]
     ears_rank: int = Field(ge=0, le=4096)

@@ -28,6 +28,8 @@ from emoser_lib.experiments.settings.base import (
 class TextSettings(ModelSettings):
     """Settings that the chapters on language models that read have in common."""
 
+    reads = True
+
     llm: CheckpointName
     """A name or a folder; one that is here must be whole, one that is not is downloaded when it is loaded."""
     prompt: Annotated[str, one_of(PROMPTS, "prompt")]
@@ -38,6 +40,8 @@ class TextSettings(ModelSettings):
 
 class GemmaZeroShotSettings(TextSettings):
     """Settings of 04-gemma-zero-shot."""
+
+    trains = False
 
     split: Literal["test", "train"]
     calibrate: bool
@@ -50,11 +54,13 @@ class GemmaZeroShotSettings(TextSettings):
         """Return the rows that are predicted.
 
         Raises:
-            UsageError: the corpus has no test split.
+            UsageError: the corpus has no labelled test split.
         """
-        rows = corpus.test() if self.split == "test" else corpus.training()
+        rows = corpus.labelled_test() if self.split == "test" else corpus.training()
         if rows.empty:
-            raise UsageError(f"corpus '{corpus.name}' has no test split: set split to 'train' (nothing is trained).")
+            raise UsageError(
+                f"corpus '{corpus.name}' has no labelled test split: set split to 'train' (nothing is trained)."
+            )
         return rows
 
 
@@ -97,6 +103,8 @@ class AdapterGridSettings(Settings):
 
 class GemmaLoraSettings(TextSettings, AdapterGridSettings):
     """Settings of 05-gemma-lora."""
+
+    compared = ("text-svm", "majority")
 
     end: bool
     targets: Literal["all-linear", "q,v"]

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from emoser_lib.corpora import Condition
 from emoser_lib.experiments.settings.base import BaselineName
 from emoser_lib.experiments.settings.hearing import WhisperSettings
+from emoser_lib.systems.classical.baselines import BASELINES
 
 if TYPE_CHECKING:
     from emoser_lib.systems.declared import AudioSystem
@@ -42,13 +43,15 @@ class RobustnessSettings(WhisperSettings):
         return self.of_arm("whisper-gemma", self.arm, self.batch_size, self.learning_rate)
 
     def conditions(self) -> list[Condition]:
-        """List the conditions that the clips are tried under, in the order of the page."""
+        """List the conditions that the clips are tried under, in the order of the page; those of the words only where
+        any system reads."""
+        reads = self.transcript or any("text" in BASELINES[name].parts for name in self.baselines)
         return [
             *(Condition(snr_db=level, noise=self.noise) for level in self.snr_db),
             Condition(telephone=True),
             *(Condition(speed=factor) for factor in self.speeds),
             *(Condition(seconds=seconds) for seconds in self.seconds),
-            *(Condition(words_deleted=share) for share in self.words_deleted),
-            Condition(transcript=False),
+            *(Condition(words_deleted=share) for share in self.words_deleted if reads),
+            *([Condition(transcript=False)] if reads else []),
             Condition(audio=False),
         ]

@@ -94,7 +94,7 @@ class Baselines:
         # Not by `Clips.from_corpus`, which takes empty transcriptions for a mistake.
         texts = corpus.frame.set_index("id")["transcription"][list(self.ids)] if parts.pop("text", False) else None
         if not parts:
-            return Clips(text=texts)
+            return self.clean if texts is None else Clips(text=texts)
         heard = Clips.from_corpus(corpus, self.ids, **parts) if corpus.condition.changes_sound else self.clean
         return Clips(text=texts, audio=heard.audio, log_mel=heard.log_mel)
 

@@ -19,11 +19,11 @@ def evaluation_folds(corpus: Corpus, evaluate: str, scheme: str = "paper") -> li
     Args:
         corpus: the corpus.
         evaluate: ``folds``: five folds of the training clips; ``test``: one fold, which trains on all
-            training clips and predicts the test split.
+            training clips and predicts the test split: those of its clips whose label is known.
         scheme: fold scheme, for ``folds``.
 
     Raises:
-        UsageError: the corpus has no test split, or ``evaluate`` is neither.
+        UsageError: the corpus has no labelled test split, or ``evaluate`` is neither.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> [(len(f.train), len(f.validation)) for f in evaluation_folds(load_corpus("demo"), "test")]
@@ -33,9 +33,9 @@ def evaluation_folds(corpus: Corpus, evaluate: str, scheme: str = "paper") -> li
         raise UsageError(f"evaluate is '{evaluate}': choose one of {', '.join(EVALUATIONS)}.")
     if evaluate == "folds":
         return folds(corpus, scheme)
-    test = corpus.test()
+    test = corpus.labelled_test()
     if test.empty:
-        raise UsageError(f"corpus '{corpus.name}' has no test split: evaluate it with folds.")
+        raise UsageError(f"corpus '{corpus.name}' has no labelled test split: evaluate it with folds.")
     return [Fold(0, tuple(corpus.training()["id"]), tuple(test["id"]))]
 
 

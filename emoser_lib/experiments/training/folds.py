@@ -15,7 +15,7 @@ SCHEMES = ("paper", "video", "speaker")
 """``paper`` may put clips of one video on both sides; ``video`` and ``speaker`` never share one."""
 
 N_FOLDS = 5
-"""As in THAU-UPM, section 4.2."""
+"""As in THAU-UPM, section 4.2; fewer where a corpus has not so many speakers, videos or clips of a label."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Fold:
     validation: tuple[str, ...]
 
 
-def folds(corpus: Corpus, scheme: str = "paper", n_splits: int = N_FOLDS, seed: int = 42) -> list[Fold]:
+def folds(corpus: Corpus, scheme: str = "paper", n_splits: int | None = None, seed: int = 42) -> list[Fold]:
     """Cut the training clips of a corpus into stratified folds.
 
     Only `Corpus.training` rows are used, in the frame's order (for ``emospeech`` the train file's), so the
@@ -43,7 +43,7 @@ def folds(corpus: Corpus, scheme: str = "paper", n_splits: int = N_FOLDS, seed: 
         corpus: the corpus.
         scheme: ``paper`` = StratifiedKFold (THAU-UPM's released code); ``video`` or ``speaker`` =
             StratifiedGroupKFold over that column (our choice).
-        n_splits: number of folds; 5 as in THAU-UPM.
+        n_splits: number of folds; by default 5 as in THAU-UPM, or as many as `most_folds` says.
         seed: shuffles before the cut; 42 as in THAU-UPM's released code.
 
     Raises:
@@ -61,13 +61,16 @@ def folds(corpus: Corpus, scheme: str = "paper", n_splits: int = N_FOLDS, seed: 
     if scheme not in SCHEMES:
         hint = did_you_mean(str(scheme), list(SCHEMES))
         raise UsageError(f"'{scheme}' is not a fold scheme{hint}: choose one of {', '.join(SCHEMES)}.")
-    if isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2:
+    if n_splits is not None and (
+        isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2
+    ):
         raise UsageError(f"n_splits is {n_splits!r}: it must be a whole number of at least 2.")
     rows = corpus.training()
     if rows.empty:
         splits = ", ".join(f"'{split}'" for split in corpus.frame["split"].unique() if split)
         found = f"the rows to train on are those of the split 'train', it has {splits}" if splits else "no row has one"
         raise DataError(f"corpus '{corpus.name}' has no labelled training clips, folds need some: {found}.")
+    n_splits = n_splits if n_splits is not None else max(2, most_folds(corpus, scheme))
     groups = None if scheme == "paper" else _groups(corpus.name, rows, scheme, n_splits)
     _check_labels(corpus.name, rows["label"], n_splits)
     splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(n_splits, shuffle=True, random_state=seed)
@@ -77,6 +80,19 @@ def folds(corpus: Corpus, scheme: str = "paper", n_splits: int = N_FOLDS, seed: 
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         cuts = list(splitter.split(ids, rows["label"].to_numpy(), groups))
     return [Fold(index, tuple(ids[train]), tuple(ids[held])) for index, (train, held) in enumerate(cuts)]
+
+
+def most_folds(corpus: Corpus, scheme: str = "paper") -> int:
+    """Count the folds that a corpus can be cut into: five, or as many as it has speakers, videos or clips of a label.
+
+    >>> from emoser_lib.corpora.corpus import build_frame
+    >>> table = {"id": list("abcd"), "label": ["joy", "fear"] * 2, "speaker": list("xxyz")}
+    >>> most_folds(Corpus("mine", build_frame(table))), most_folds(Corpus("mine", build_frame(table)), "speaker")
+    (2, 2)
+    """
+    rows = corpus.training()
+    groups = rows["id"] if scheme == "paper" else rows[scheme][rows[scheme] != ""]
+    return int(min(N_FOLDS, groups.nunique(), rows["label"].value_counts().max() if len(rows) else 0))
 
 
 def _groups(name: str, rows: pd.DataFrame, column: str, n_splits: int) -> np.ndarray:
@@ -90,7 +106,7 @@ def _groups(name: str, rows: pd.DataFrame, column: str, n_splits: int) -> np.nda
     if found < n_splits:
         raise DataError(
             f"corpus '{name}': its training clips have {found} different values of '{column}', fewer than {n_splits} "
-            f"folds: use fewer folds or another scheme."
+            f"folds: use fewer folds, or the scheme 'paper'."
         )
     return rows[column].to_numpy()
 
@@ -127,39 +143,51 @@ def check_speakers(corpus: Corpus) -> None:
 
 
 def chosen_folds(corpus: Corpus, scheme: str, which: Iterable[int], clips: int = 0) -> list[Fold]:
-    """Some of the folds of a scheme, each with all its training clips or, drawn by `fewer_clips`, so many of them.
+    """Some of the folds of a scheme, each with all its training clips or, drawn by `fewer_clips`, at most so many.
+
+    Raises:
+        UsageError: there is no such fold; or as `folds` and `fewer_clips`.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> [(cut.index, len(cut.train)) for cut in chosen_folds(load_corpus("demo"), "video", [1, 3], clips=50)]
     [(1, 50), (3, 50)]
     """
-    cuts = folds(corpus, scheme)
+    cuts, which = folds(corpus, scheme), list(which)
+    if missing := [fold for fold in which if fold >= len(cuts)]:
+        raise UsageError(
+            f"corpus '{corpus.name}' has {len(cuts)} folds by '{scheme}', 0 to {len(cuts) - 1}, not {missing[0]}: set "
+            "folds to some of these."
+        )
     return [fewer_clips(corpus, cuts[fold], clips or len(cuts[fold].train)) for fold in which]
 
 
 def fewer_clips(corpus: Corpus, cut: Fold, clips: int, seed: int = 0) -> Fold:
-    """The cut with only so many training clips, drawn with the labels' proportions kept.
+    """The cut with at most so many training clips, drawn with the labels' proportions kept.
+
+    Where fewer than all are asked for but more than can be drawn with a clip of each label left over, so many are drawn
+    as can be.
 
     Raises:
-        UsageError: so many cannot be drawn with each label on both sides.
+        UsageError: fewer are asked for than there are labels.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> demo = load_corpus("demo")
-    >>> len(fewer_clips(demo, folds(demo)[0], 100).train)
-    100
+    >>> len(fewer_clips(demo, folds(demo)[0], 100).train), len(fewer_clips(demo, folds(demo)[0], 1000).train)
+    (100, 320)
     """
     every = len(cut.train)
-    if clips == every:
+    if clips >= every:
         return cut
     labels = corpus.training().set_index("id")["label"][list(cut.train)]
     counts = labels.value_counts()
     # A label with a single clip cannot be on both sides: it is drawn together with the next rarest.
-    strata = labels.where(labels.map(counts) > 1, counts[counts > 1].index[-1])
+    strata = labels.where(labels.map(counts) > 1, counts[counts > 1].index[-1] if (counts > 1).any() else "")
     least, most = strata.nunique(), every - strata.nunique()
-    if not least <= clips <= most:
+    if clips < least or most < least:
         raise UsageError(
-            f"{clips} training clips are asked for, the cut has {every}: ask for {least} to {most}, or for all of them."
+            f"train_clips is {clips}, too few to draw one of each label: ask for at least {least}, or for 0, which is "
+            "all of them."
         )
-    kept, _ = train_test_split(np.array(cut.train), train_size=clips, stratify=strata, random_state=seed)
+    kept, _ = train_test_split(np.array(cut.train), train_size=min(clips, most), stratify=strata, random_state=seed)
     chosen = set(kept)
     return replace(cut, train=tuple(clip for clip in cut.train if clip in chosen))

@@ -82,7 +82,7 @@ def duplicates(corpus: Corpus) -> pd.DataFrame:
         One row per place of the copies (within training, within the test, across both): texts, clips, and how many of
         the texts have clips of different labels.
     """
-    test, training = corpus.test(), corpus.training()
+    test, training = corpus.labelled_test(), corpus.training()
     labelled = training.set_index("id")["label"]
     if len(test):
         labelled = pd.concat([labelled, gold_for(corpus, pd.Index(test["id"]))])

@@ -9,7 +9,6 @@ from emoser_lib.corpora import Corpus
 from emoser_lib.errors import DataError
 from emoser_lib.experiments import Fold, folds
 from emoser_lib.experiments.judging.scoring import LabelScore
-from emoser_lib.experiments.training.folds import N_FOLDS
 from emoser_lib.reporting.scores import score_on, shares_video
 from emoser_lib.values import Immutable
 
@@ -115,14 +114,12 @@ def leakage(corpus: Corpus) -> Leakage:
         )
     return Leakage(
         test=_test(corpus),
-        folds={
-            scheme: tuple(_fold(corpus, cut) for cut in folds(corpus, scheme, N_FOLDS)) for scheme in ("paper", "video")
-        },
+        folds={scheme: tuple(_fold(corpus, cut) for cut in folds(corpus, scheme)) for scheme in ("paper", "video")},
     )
 
 
 def _test(corpus: Corpus) -> TestLeakage | None:
-    ids, train = list(corpus.test()["id"]), list(corpus.training()["id"])
+    ids, train = list(corpus.labelled_test()["id"]), list(corpus.training()["id"])
     if not ids:
         return None
     scored = score_on(corpus, video_majority(corpus, train, ids))

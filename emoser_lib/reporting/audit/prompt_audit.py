@@ -39,7 +39,7 @@ def offered_words(
     for name in names:
         prompt = prompt_named(name)
         word_set = next(x for x, known in WORDS.items() if set(known.values()) <= set(prompt.words))
-        words = words_for(corpus.labels, word_set)
+        words = words_for(corpus.labels, word_set, own=True)
         foreign = [word for word in prompt.words if word not in words.values()]
         batch = prompt.encode(llm.tokenizer, list(clips["transcription"]), chat)
         with warnings.catch_warnings():

@@ -1,8 +1,11 @@
 """Lay out the book's source: prose, executed notebooks with run cards and provenance, reference, status page."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import nbformat
 
@@ -35,6 +38,7 @@ def run_card(record: Record) -> str:
     rows = {
         "run": f"{record.run}, key {record.key}",
         "corpus": corpus,
+        **({"notes": " ".join(record.notes)} if record.notes else {}),
         "checkpoints": weights or "none",
         "parameters": ", ".join(f"{name} = {value}" for name, value in record.parameters.items()),
         "machine": machine,
@@ -105,8 +109,20 @@ def with_words(executed: nbformat.NotebookNode, source: nbformat.NotebookNode, r
     return page
 
 
-def status_page(records: Iterable[Record], published: Iterable[Record], checks: Iterable[LongCheck] = ()) -> str:
-    """Write the status page in Markdown: every run of this checkout, the committed records, what long checks found."""
+def status_page(
+    records: Iterable[Record],
+    published: Iterable[Record],
+    checks: Iterable[LongCheck] = (),
+    chapters: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> str:
+    """Write the status page in Markdown: every run of this checkout, the committed records, what long checks found.
+
+    Args:
+        records: of this checkout.
+        published: the committed ones.
+        checks: of ``book/checks``.
+        chapters: content of ``book/chapters.json``: chapters by corpora.
+    """
     return (
         "# Status\n\n"
         "Every run of this checkout, those of the pages among them, as its record says. `emoser run` writes a record "
@@ -117,7 +133,29 @@ def status_page(records: Iterable[Record], published: Iterable[Record], checks: 
         "## Recorded runs on real data\n\n"
         "Committed in `book/records/`; the chapters show them beside their own run.\n\n"
         f"{_table(list(published), record_link)}\n\n"
-        f"{checks_section(checks)}\n"
+        f"{checks_section(checks)}\n\n"
+        "## Chapters and corpora\n\n"
+        "Each chapter with corpora as people bring them, as `make chapters` found it last: it ran, or was refused in "
+        "one sentence before anything started.\n\n"
+        f"{_chapters_table(chapters)}\n"
+    )
+
+
+def _chapters_table(checked: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row per corpus, one column per chapter."""
+    if not checked:
+        return "None yet."
+    corpora = dict.fromkeys(corpus for of in checked.values() for corpus in of["outcomes"])
+    header = "".join(f"<th scope='col'>{as_text(name)}</th>" for name in ["corpus", *checked])
+    rows = "".join(
+        f"<tr><th scope='row'>{as_text(corpus)}</th>"
+        + "".join(f"<td>{as_text(of['outcomes'].get(corpus, '').partition(':')[0])}</td>" for of in checked.values())
+        + "</tr>"
+        for corpus in corpora
+    )
+    return (
+        "<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Chapters and corpora'>"
+        f"<table class='table emoser-status'><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -191,7 +229,7 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
     pages = {COPIED / record_link(record): (book / record_link(record)).read_bytes() for record in published}
     for path in book.rglob("*"):
         relative = path.relative_to(book)
-        if path.is_file() and relative.parts[0] not in ("_build", "records", CHECKS_FOLDER):
+        if path.is_file() and relative.parts[0] not in ("_build", "records", CHECKS_FOLDER, "chapters.json"):
             pages[relative] = path.read_bytes()
     for folder in shown:
         record = read_record(folder / "record.json")
@@ -204,7 +242,10 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         pages[Path(name)] = nbformat.writes(page).encode()
         pages[COPIED / run_link(record)] = (folder / "record.json").read_bytes()
     pages |= reference_pages(chapters, library)
-    pages[Path("status.md")] = status_page(settle(runs).values(), published, read_checks(book)).encode()
+    found = book / "chapters.json"
+    of_chapters = json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {}
+    status = status_page(settle(runs).values(), published, read_checks(book), of_chapters)
+    pages[Path("status.md")] = status.encode()
     _synchronise(pages, destination)
 
 

@@ -162,7 +162,7 @@ def prompt_variants(
         prompt = prompt_named(name)
         words = next(x for x, known in WORDS.items() if set(known.values()) <= set(prompt.words))
         batch = prompt.encode(llm.tokenizer, [*clips["transcription"], *CONTENT_FREE], chat)
-        verbaliser = Verbaliser.build(llm.tokenizer, words_for(corpus.labels, words), after=batch.tail)
+        verbaliser = Verbaliser.build(llm.tokenizer, words_for(corpus.labels, words, own=True), after=batch.tail)
         scores = label_scores(llm.model, batch, verbaliser, batch_size, list(clips["id"]))
         scores, empty = scores[: len(clips)], scores[len(clips) :]
         rows[name] = {"words": words}

@@ -55,5 +55,4 @@ def parts_of(names: Iterable[str]) -> dict[str, bool]:
     >>> parts_of(["majority", "early-fusion"])
     {'text': True, 'audio': True}
     """
-    parts = {part: True for name in names for part in BASELINES[name].parts}
-    return parts or {"text": True}  # `majority` alone reads nothing, but somebody has to count the clips
+    return {part: True for name in names for part in BASELINES[name].parts}

@@ -64,10 +64,10 @@ class Clips:
         audio: bool = False,
         log_mel: bool = False,
     ) -> "Clips":
-        """Read the parts asked for, each clip's audio once.
+        """Read the parts asked for, each clip's audio once; where none is, the texts are empty, for who only counts.
 
         Raises:
-            UsageError: no part is asked for, or an id is not in the corpus.
+            UsageError: an id is not in the corpus.
             DataError: no clip has a transcription, or audio is missing, cannot be read or is too short; the
                 sentence names the clip.
 
@@ -77,9 +77,12 @@ class Clips:
         3
         """
         ids = list(ids)
-        texts = [corpus.row(clip)["transcription"] for clip in ids] if text else None
+        rows = [corpus.row(clip) for clip in ids]
+        texts = [row["transcription"] for row in rows] if text else None
         if texts is not None and not any(texts):
             raise DataError(f"corpus '{corpus.name}' has no transcriptions: leave out the baselines that read text.")
+        if not (text or audio or log_mel):
+            return cls(text=[""] * len(ids))
         described = [_describe(corpus, clip, audio, log_mel) for clip in ids] if audio or log_mel else []
         return cls(
             text=texts,

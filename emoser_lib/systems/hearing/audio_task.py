@@ -102,6 +102,8 @@ def audio_examples(
 
 def _spoken(llm: LLM, hearing: Hearing, texts: pd.Series, clips: Sequence[str]) -> list[list[int]]:
     """What is said, with the end token; not of a clip that was cut, since no one knows which words are in a window."""
+    if not clips:  # a tokenizer takes no empty list
+        return []
     ends = [] if llm.tokenizer.eos_token_id is None else [llm.tokenizer.eos_token_id]
     said = [TRANSCRIBE.leading + texts[clip] for clip in clips]
     # A control token in a transcription is text like any other.

@@ -109,6 +109,18 @@ def test_wrong_content_is_one_sentence(tmp_path: Path, text: str | bytes, senten
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("rows", ["aa,joy\nbb,joy\n", "aa,joy\nbb,joy\ncc,joy\n"])
+def test_a_test_clip_without_a_label_may_be_there_and_is_not_scored(tmp_path: Path, rows: str) -> None:
+    table = {"id": ["aa.mp3", "bb.mp3", "cc.mp3"], "label": ["joy", "fear", ""], "split": ["test"] * 3}
+    corpus = Corpus("mine", build_frame(table))
+    (tmp_path / "results.csv").write_text("id,task_1\n" + rows)
+    with pytest.warns(UserWarning, match="1 of 3 test clips have no label: they are not scored"):
+        submission = read_submission(tmp_path / "results.csv", corpus)
+    scored = score_submission(submission, corpus, resamples=100).task_1
+    assert scored is not None
+    assert (scored.n, scored.accuracy) == (2, 0.5)
+
+
 def test_no_such_file_is_a_usage_error(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.csv", tmp_path):
         with pytest.raises(UsageError, match="there is no file"):

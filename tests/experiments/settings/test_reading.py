@@ -35,7 +35,7 @@ def test_the_clips_of_each_split() -> None:
 def test_a_corpus_without_a_test_split_says_what_to_do() -> None:
     bare = Corpus("own", build_frame({"id": ["a", "b"], "label": ["joy", "fear"]}))
     assert list(GemmaZeroShotSettings.check(**{**VALUES, "split": "train"}).clips(bare)["id"]) == ["a", "b"]
-    with pytest.raises(UsageError, match="'own' has no test split: set split to 'train'"):
+    with pytest.raises(UsageError, match="'own' has no labelled test split: set split to 'train'"):
         GemmaZeroShotSettings.check(**VALUES).clips(bare)
 
 

@@ -110,14 +110,18 @@ def test_an_empty_group_of_a_test_clip_does_no_harm() -> None:
 def test_fewer_groups_than_folds() -> None:
     corpus = corpus_of(["joy"] * 12, ["a", "b", "c", "d"] * 3)
     with pytest.raises(DataError, match="4 different values of 'speaker', fewer than 5"):
-        folds(corpus, "speaker")
-    assert len(folds(corpus, "speaker", n_splits=4)) == 4
+        folds(corpus, "speaker", n_splits=5)
+    assert len(folds(corpus, "speaker")) == len(folds(corpus, "speaker", n_splits=4)) == 4
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_too_few_clips_of_every_label(scheme: str) -> None:
+    few = corpus_of(["joy"] * 4 + ["fear"] * 4, list("abcdefgh"))
     with pytest.raises(DataError, match=r"no label has 5 training clips.*'joy', has 4"):
-        folds(corpus_of(["joy"] * 4 + ["fear"] * 3, list("abcdefg")), scheme)
+        folds(few, scheme, n_splits=5)
+    assert len(folds(few, scheme)) == 4
+    with pytest.raises(DataError, match="no label has 2 training clips"):
+        folds(corpus_of(["joy", "fear"], list("ab")), scheme)
 
 
 def test_no_labelled_training_clip() -> None:

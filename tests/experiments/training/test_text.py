@@ -108,9 +108,14 @@ def test_a_label_with_a_single_clip_is_no_obstacle() -> None:
     assert len(fewer_clips(DEMO, single, 20).train) == 20
 
 
-@pytest.mark.parametrize("clips", [0, 3, 318, 321])
-def test_so_many_clips_cannot_be_drawn(clips: int) -> None:
-    with pytest.raises(UsageError, match=f"{clips} training clips are asked for, the cut has 320: ask for 6 to 314"):
+@pytest.mark.parametrize(("asked", "drawn"), [(318, 314), (320, 320), (500, 320)])
+def test_more_clips_than_can_be_drawn_are_as_many_as_can(asked: int, drawn: int) -> None:
+    assert len(fewer_clips(DEMO, folds(DEMO)[0], asked).train) == drawn
+
+
+@pytest.mark.parametrize("clips", [0, 3])
+def test_fewer_clips_than_labels_cannot_be_drawn(clips: int) -> None:
+    with pytest.raises(UsageError, match=f"train_clips is {clips}, too few .*at least 6, or for 0"):
         fewer_clips(DEMO, folds(DEMO)[0], clips)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.errors import DataError, UsageError
+from emoser_lib.systems.checkpoints.limits import ENCODER_SECONDS
 from emoser_lib.systems.declared import Context, Layer
 from emoser_lib.systems.reading.packing import Movable
 
@@ -66,7 +67,7 @@ class Encoder(nn.Module, ABC):
     note: str
     width: int
     layers: int
-    longest: float = 60.0
+    longest: float = ENCODER_SECONDS
     batches: bool = True
     context: Context = "clip"
 
