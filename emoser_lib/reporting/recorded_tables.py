@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from emoser_lib.corpora import LABELS
-from emoser_lib.errors import UsageError, did_you_mean
+from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments import Record, published_records
 from emoser_lib.experiments.runs.records import NOT_RECORDED
 
@@ -127,8 +127,28 @@ def _scores(record: Record) -> Iterator[Row]:
             "system": system,
             "run": record.run,
             **{column: scored[name] for column, name in SCORE_COLUMNS.items() if name in scored},
+            "drawn by": scored.get("drawn") or _drawn(record),
             "evaluated on": evaluated_on(record),
         }
+
+
+def _drawn(record: Record) -> str:
+    """What the intervals of a record draw that is older than the column which says so."""
+    asked = record.parameters
+    return asked["scheme"] if "refit" in asked and not asked["refit"] and asked["scheme"] == "speaker" else "clip"
+
+
+def scored_system(record: Record) -> tuple[str, Row]:
+    """Find the system whose macro-F1 a record reports as its own, by name, and its row of scores.
+
+    Raises:
+        DataError: no row has that score.
+    """
+    own = record.metrics["macro_f1"]
+    for system, scored in record.metrics["scores"].items():
+        if scored["macro_f1"] == own:
+            return system, scored
+    raise DataError(f"{record.name} reports macro-F1 {own:.4f}, and none of its scores is that: run it again.")
 
 
 def _zero_shot(record: Record) -> Iterator[Row]:
@@ -301,7 +321,7 @@ RECORDED: Mapping[str, RecordedTable] = {
     "scores": RecordedTable(
         ("system",),
         _scores,
-        ("system", "run", *SCORE_COLUMNS, "evaluated on"),
+        ("system", "run", *SCORE_COLUMNS, "drawn by", "evaluated on"),
         lambda row: (not row["evaluated on"].endswith("test"), -row["n"]),
     ),
     "zero-shot scores": RecordedTable(("model",), _zero_shot),

@@ -39,7 +39,7 @@ def score_table(
 
     Returns:
         One row per system: macro_f1, low, high, paper_low, paper_high (the papers' formula), accuracy, uar, uar_low,
-        uar_high, n.
+        uar_high, n, drawn (what the intervals draw: "clip", "speaker" or "video").
 
     Raises:
         UsageError: the speaker or video of a clip is not known, or all clips are of one.
@@ -67,6 +67,7 @@ def score_table(
             "uar_low": uar.low,
             "uar_high": uar.high,
             "n": scored.n,
+            "drawn": by or "clip",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system").sort_values("macro_f1", ascending=False)
 

@@ -128,6 +128,22 @@ class ModelSettings(Settings):
         return {"device": self.device, "dtype": self.dtype}
 
 
+def drawn_by(scheme: str, held_out: bool) -> str:
+    """Return what a bootstrap draws: what the fold scheme deals out, as clips of one speaker or video are alike.
+
+    Args:
+        scheme: of the folds.
+        held_out: whether what is scored are folds of it; the official test is drawn by clip.
+
+    Returns:
+        "speaker", "video", or empty for clips; as `score_table` takes it.
+
+    >>> drawn_by("speaker", True), drawn_by("paper", True), drawn_by("speaker", False)
+    ('speaker', '', '')
+    """
+    return scheme if held_out and scheme != "paper" else ""
+
+
 class CorpusSettings(Settings):
     """Settings of 01-corpus."""
 
@@ -147,3 +163,8 @@ class ClassicalSettings(Settings):
     scheme: SchemeName
     evaluate: Literal["folds", "test"]
     resamples: int = Field(ge=100, le=100_000)
+
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws, see `drawn_by`."""
+        return drawn_by(self.scheme, self.evaluate == "folds")

@@ -11,6 +11,7 @@ from emoser_lib.experiments.settings.base import (
     CheckpointName,
     ModelSettings,
     SchemeName,
+    drawn_by,
     known_checkpoint,
     one_of,
 )
@@ -98,6 +99,11 @@ class RefitSettings(AudioSettings):
     """Settings for folds that choose, then a training on all training clips."""
 
     refit: bool
+
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws, see `drawn_by`."""
+        return drawn_by(self.scheme, not self.refit)
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:

@@ -15,7 +15,14 @@ from emoser_lib.systems.prompts.words import WORDS
 
 if TYPE_CHECKING:
     from emoser_lib.systems.declared import TextSystem
-from emoser_lib.experiments.settings.base import CheckpointName, ModelSettings, SchemeName, Settings, one_of
+from emoser_lib.experiments.settings.base import (
+    CheckpointName,
+    ModelSettings,
+    SchemeName,
+    Settings,
+    drawn_by,
+    one_of,
+)
 
 
 class TextSettings(ModelSettings):
@@ -73,6 +80,11 @@ class AdapterGridSettings(Settings):
     refit: bool
     predictions: str
     """Empty: none are written."""
+
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws, see `drawn_by`."""
+        return drawn_by(self.scheme, not self.refit)
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:

@@ -16,7 +16,7 @@ from emoser_lib.systems.prompts.text import AUDIO, PromptBatch, prompt_named
 from emoser_lib.systems.prompts.words import WORDS, words_for
 from emoser_lib.systems.reading.answers import ParsedAnswer, count_answers, parse_answer, to_label
 from emoser_lib.systems.reading.verbaliser import Verbaliser
-from emoser_lib.systems.reading.zero_shot import CONTENT_FREE, calibrated, label_scores, predict
+from emoser_lib.systems.reading.zero_shot import CONTENT_FREE, CUT_OFF, calibrated, label_scores, predict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -74,8 +74,9 @@ def word_pieces(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str], aft
 
 
 def answer_counts(answers: Sequence[str], labels: Sequence[str]) -> pd.DataFrame:
-    """Count the answers of each kind, read strictly and leniently."""
-    rows = {mode: count_answers(read(answers, labels, mode)) for mode in ("strict", "lenient")}
+    """Count the answers of each kind, read strictly and leniently, and those that were cut off (see `CUT_OFF`)."""
+    cut = sum(answer.endswith(CUT_OFF) for answer in answers)
+    rows = {mode: count_answers(read(answers, labels, mode)) | {"cut off": cut} for mode in ("strict", "lenient")}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
 
 
