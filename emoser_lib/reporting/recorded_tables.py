@@ -295,6 +295,8 @@ def _changes(record: Record) -> Iterator[Row]:
 def _findings(record: Record) -> Iterator[Row]:
     """Take the main findings of an audit: value, and interval and clips where it has them."""
     told = record.metrics
+    if not told.get("changes"):  # a run for the authors' file only
+        return
     system, test = record.parameters["system"], told["leakage"]["test"]
     whole = {"n": test["clips"]}
     found = {
@@ -313,6 +315,24 @@ def _findings(record: Record) -> Iterator[Row]:
         clips = of.get("clips", of.get("n"))
         interval = {"low": of.get("low"), "high": of.get("high")}
         yield {"finding": finding, "value": value, **interval, "clips": clips, "run": record.run}
+
+
+def _submission(record: Record) -> Iterator[Row]:
+    """Take the scores of the authors' file, with F1 by label."""
+    told = record.metrics.get("submission") or {}
+    for task, scored in told.get("scores", {}).items():
+        of_labels = {label: of[task] for label, of in told["per_label"].items()}
+        yield {"task": task, **{name: scored[name] for name in ("macro_f1", "low", "high", "n")}, **of_labels}
+
+
+def _submission_part(part: str) -> Callable[[Record], Iterator[Row]]:
+    """Take a part of what was found of the authors' file, one row per task."""
+
+    def rows(record: Record) -> Iterator[Row]:
+        for task, found in (record.metrics.get("submission") or {}).get(part, {}).items():
+            yield {"task": task, **found}
+
+    return rows
 
 
 RECORDED: Mapping[str, RecordedTable] = {
@@ -345,6 +365,11 @@ RECORDED: Mapping[str, RecordedTable] = {
         for what in ("calibration", "abstention", "speakers", "genders")
     },
     "findings": RecordedTable(("finding",), _findings),
+    "submission": RecordedTable(("task",), _submission),
+    "submission, paired": RecordedTable(("task",), _submission_part("paired"), ("task", "difference", "low", "high", "p")),
+    "submission, by video": RecordedTable(
+        ("task",), _submission_part("seen"), ("task", "seen", "unseen", "difference", "low", "high")
+    ),
     "changes": RecordedTable(("arm",), _changes, order=lambda row: row["arm"] != "published"),
 }
 """The tables by name: scores, settings and findings of each run, and what it takes to repeat them."""
