@@ -7,6 +7,7 @@ from emoser_lib.reporting.report import introduce, introduce_encoder, introduce_
 from emoser_lib.reporting.scores import (
     gold_for,
     interval_table,
+    paired_table,
     per_class_table,
     per_label_table,
     rarest_label_swing,
@@ -25,6 +26,7 @@ __all__ = [
     "introduce_llm",
     "listen",
     "one_clip_a_label",
+    "paired_table",
     "per_class_table",
     "per_label_table",
     "rarest_label_swing",

@@ -202,9 +202,48 @@ def _provenance(record: Record) -> Iterator[Row]:
         "commit": record.commit or NOT_RECORDED,
         "date": record.date[:10],
         "time": f"{record.seconds:.0f} s, {record.hardware['cpu']}, {record.hardware['cores']} cores",
+        "training": training_time(record),
         "device and precision": record.devices,
         "accelerator": record.accelerator,
     }
+
+
+def training_time(record: Record) -> str:
+    """Say how long what a run reports was trained, and whether it was read from the cache; empty where nothing was."""
+    seconds = record.metrics.get("seconds")
+    if seconds is None:
+        return ""
+    reused = " (trained by an earlier run, read from the cache by this one)" if seconds > record.seconds else ""
+    return f"{seconds:,.0f} s{reused}"
+
+
+def _chosen_fold(record: Record) -> Iterator[Row]:
+    """Take the fold on which settings were chosen, the first, apart from the others.
+
+    A record that is older than scores by fold has the mean only; the first fold's is then that of chapter 13's record,
+    whose system is the same training.
+    """
+    for cell in record.metrics.get("grid") or []:
+        if cell["folds"] < 2:
+            continue
+        first = cell.get("fold 0", _judged_alone(record))
+        if first is not None:
+            rest = (cell["macro_f1"] * cell["folds"] - first) / (cell["folds"] - 1)
+            yield {"run": record.run, "first fold": first, "mean of the others": rest, "mean of all": cell["macro_f1"]}
+
+
+def _judged_alone(record: Record) -> float | None:
+    """Macro-F1 of a record's first fold by chapter 13's record of the same training."""
+    for other in published_records("13-robustness"):
+        same = {*other.parameters} & {*record.parameters} - {"folds", "seconds", "bins", "resamples"}
+        given = record.parameters | {
+            "batch_size": record.parameters["batch_sizes"][0],
+            "learning_rate": record.parameters["learning_rates"][0],
+        }
+        same |= {"batch_size", "learning_rate"}
+        if not given.get("normalised_by") and all(given[name] == other.parameters[name] for name in same):
+            return float(other.metrics["scores"]["whisper-gemma"]["macro_f1"])
+    return None
 
 
 def _fallbacks(record: Record) -> Iterator[Row]:
@@ -268,6 +307,23 @@ def _labels(record: Record) -> Iterator[Row]:
 
 def _test_labels(record: Record) -> Iterator[Row]:
     return _labels(record) if record.parameters["refit"] else iter(())
+
+
+def _beside_text_svm(record: Record) -> Iterator[Row]:
+    """Take F1 of the adapter and of text-svm by label, from chapter 3's record of the same test, and their means."""
+    plain = [r for r in published_records("03-classical") if evaluated_on(r) == evaluated_on(record)]
+    if not record.parameters["refit"] or not plain:
+        return
+    ours = record.metrics["per_label"]
+    theirs = {label: of["text-svm"] for label, of in plain[0].metrics["per_label"].items()}
+    rows = [
+        {"label": label, "n": of["n"], "gemma-lora": of["f1"], "text-svm": theirs[label]} for label, of in ours.items()
+    ]
+    rows.sort(key=lambda row: -row["n"])
+    yield from rows
+    for name, some in (("mean", rows), (f"mean without {rows[-1]['label']}", rows[:-1])):
+        means = {system: sum(row[system] for row in some) / len(some) for system in ("gemma-lora", "text-svm")}
+        yield {"label": name, "n": sum(row["n"] for row in some), **means}
 
 
 def _voices(record: Record) -> Iterator[Row]:
@@ -355,7 +411,9 @@ RECORDED: Mapping[str, RecordedTable] = {
     "adapters": RecordedTable(("run",), _adapters),
     "systems": RecordedTable(("run",), _systems),
     "labels": RecordedTable(("label",), _labels, LABEL_COLUMNS, lambda row: -row["clips"]),
+    "beside text-svm": RecordedTable(("label",), _beside_text_svm),
     "labels of the test": RecordedTable(("label",), _test_labels, LABEL_COLUMNS),
+    "chosen fold": RecordedTable(("run",), _chosen_fold),
     "epochs": RecordedTable(("system",), _metric("by_epoch", "system")),
     "ablations": RecordedTable(("system",), _metric("ablations", "system")),
     "voices": RecordedTable(("heard as", "voices"), _voices, (*VOICE_COLUMNS, "run")),
@@ -366,7 +424,9 @@ RECORDED: Mapping[str, RecordedTable] = {
     },
     "findings": RecordedTable(("finding",), _findings),
     "submission": RecordedTable(("task",), _submission),
-    "submission, paired": RecordedTable(("task",), _submission_part("paired"), ("task", "difference", "low", "high", "p")),
+    "submission, paired": RecordedTable(
+        ("task",), _submission_part("paired"), ("task", "difference", "low", "high", "p")
+    ),
     "submission, by video": RecordedTable(
         ("task",), _submission_part("seen"), ("task", "seen", "unseen", "difference", "low", "high")
     ),

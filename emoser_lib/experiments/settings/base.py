@@ -141,7 +141,7 @@ def drawn_by(scheme: str, held_out: bool) -> str:
     >>> drawn_by("speaker", True), drawn_by("paper", True), drawn_by("speaker", False)
     ('speaker', '', '')
     """
-    return scheme if held_out and scheme != "paper" else ""
+    return {"paper": "", "session": "speaker"}.get(scheme, scheme) if held_out else ""
 
 
 class CorpusSettings(Settings):

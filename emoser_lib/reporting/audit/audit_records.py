@@ -16,7 +16,12 @@ CHOICES = (
     ("Whisper or emotion2vec", "the official test", "only the better one was then tuned", "section 5.1.2"),
     ("batch size and learning rate of Whisper-Gemma", "five folds", "of the encoder that the test chose", "Table 2"),
     ("rank and alpha of Qwen-Audio", "five folds", "they choose rank 64, alpha 1,024", "section 5.1.2"),
-    ("which Qwen-Audio is the result", "the official test", "the better of two entries; not the folds' choice", "section 5.2"),
+    (
+        "which Qwen-Audio is the result",
+        "the official test",
+        "the better of two entries; not the folds' choice",
+        "section 5.2",
+    ),
 )
 """What THAU-UPM chose, on which clips as far as is said, and what follows."""
 

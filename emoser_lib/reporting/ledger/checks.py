@@ -268,7 +268,9 @@ def _than_mean_frames(notebook: str, row: str) -> Check:
 
     def check(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
         record, asked = the_record(notebook, records), the_record(VOICES, records)
-        control = next(of for of in at(asked, "voices") if (of["heard as"], of["voices"]) == ("mean frame", "new voices"))
+        control = next(
+            of for of in at(asked, "voices") if (of["heard as"], of["voices"]) == ("mean frame", "new voices")
+        )
         pair = [estimate_of(row_of(record, row), "uar"), estimate_of(control, "uar")]
         judged = judged_order([difference_of(*pair)], [f"UAR of {row} less the classifier's"])
         reason = (

@@ -8,7 +8,7 @@ praises .15 below. Only statements that a reported value depends on are run.
 import ast
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +32,9 @@ from emoser_lib.reporting.scores import gold_for
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 
-KEYS = "arm arms ranks alphas batch_sizes learning_rates batch_size learning_rate weights scheme folds refit split clips"
+KEYS = (
+    "arm arms ranks alphas batch_sizes learning_rates batch_size learning_rate weights scheme folds refit split clips"
+)
 """What a run of the demo takes from the profile paper: which cells there are, and what they are scored on."""
 
 REPORTED = {"grid", "scores", "macro_f1", "per_label", "answers", "n"}
@@ -248,7 +250,7 @@ def record_of(run: tuple[str, str], below: float) -> Record:
             "publish_display_data",
             lambda data, metadata: metrics.update(metadata["emoser"]["metrics"]),
         )
-        exec(compile(ast.Module(kept, []), path.name, "exec"), dict(values))  # noqa: S102  # our own notebook
+        exec(compile(ast.Module(kept, []), path.name, "exec"), dict(values))  # our own notebook
     known = published_records("01-corpus")[0]
     told = {"profile": "paper", "run": name, "notebook": notebook, "parameters": planned.parameters}
     return known.model_copy(update={**told, "metrics": metrics})
@@ -298,7 +300,7 @@ def test_each_claim_that_waits_gets_its_verdict(
 
 
 def test_the_commands_answer_as_many_claims_as_the_page_says(
-    made: Mapping[tuple[str, str], tuple[Record, Record]]
+    made: Mapping[tuple[str, str], tuple[Record, Record]],
 ) -> None:
     recorded = {record.name: record for record in published_records()}
     entries = [verdicts.LedgerEntry(claim=c, finding=verdicts.find(c, CLAIMS, recorded)) for c in WAITING.values()]
