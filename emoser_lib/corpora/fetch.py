@@ -182,7 +182,7 @@ class FetchResult(Immutable):
 def fetch(
     name: str, destination: str | Path | None = None, *, files: Mapping[str, tuple[PublicFile, ...]] = PUBLIC_FILES
 ) -> FetchResult:
-    """Download the public files of a corpus, or other ones that a chapter reads, that are not there yet, each whole and of its one version, or not at all.
+    """Download public files of a corpus, or of a chapter, that are not there yet: each whole and of its version.
 
     What a broken connection left is kept in a hidden ``.part`` file, and the next try or call goes on from there. Two
     fetches into one folder take turns. A file of the user's is never overwritten.

@@ -57,9 +57,9 @@ def load_iemocap(root: str | Path, every_emotion: bool = False) -> Corpus:
     """Load IEMOCAP (Busso et al. 2008) from its release folder; times in ms within the dialogue.
 
     ``speaker`` is the person who speaks (``Ses01M``): the first letter of a turn's name only says who wore
-    the motion-capture markers. ``video`` is the dialogue. There is no split: use the scheme ``session``, which holds out
-    one of the five sessions each time. By default only the clips of the four emotions are there on which most of the
-    field scores (Antoniou et al. 2023, arXiv 2304.00860): ``IEMOCAP_FOUR``.
+    the motion-capture markers. ``video`` is the dialogue. There is no split: use the scheme ``session``, which
+    holds out one of the five sessions each time. By default only the clips of the four emotions are there on which most
+    of the field scores (Antoniou et al. 2023, arXiv 2304.00860): ``IEMOCAP_FOUR``.
 
     Args:
         root: ``IEMOCAP_full_release``, or the folder that holds it. Sessions that are not there are left out.

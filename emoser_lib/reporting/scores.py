@@ -86,8 +86,8 @@ def paired_table(
 ) -> pd.DataFrame:
     """Compare two systems on the same clips, with all labels and without the rarest one.
 
-    Few clips of one label can make most of a difference in macro-F1. Without it, its clips are left out, and the mean is
-    over the other labels; the answer that a clip is of it stays a mistake.
+    Few clips of one label can make most of a difference in macro-F1. Without it, its clips are left out, and the mean
+    is over the other labels; the answer that a clip is of it stays a mistake.
 
     Args:
         corpus: gives the gold labels and the label set.

@@ -32,8 +32,8 @@ BOTH_PRINTED = {
     "Whisper-Gemma, batch 4 and rate 1e-3": ("thau-table2-b4-lr1e-3", "thau-table3-whisper-gemma"),
     "Whisper-Gemma, batch 4 and rate 1e-4": ("thau-table2-b4-lr1e-4", "thau-whisper-gemma-first-test"),
 }
-"""System -> the claims of its cross-validation and of its test score. That Table 3's Whisper-Gemma is the best of Table 2
-is what section 5.1.2 suggests."""
+"""System -> the claims of its cross-validation and of its test score. That Table 3's Whisper-Gemma is the best of
+Table 2 is what section 5.1.2 suggests."""
 
 HALVINGS = 200
 """Random halves of a fold (our choice)."""
@@ -142,8 +142,8 @@ def power_table(claims: pd.DataFrame, counts: Mapping[str, int], draws: int = 20
         draws: see `simulations.power`.
 
     Returns:
-        One row per pair and a way to know the labels that both can have (`can_have`), the smallest difference first: the share of tests that find it
-        where the two answer independently, half alike and as alike as they can.
+        One row per pair and a way to know the labels that both can have (`can_have`), the smallest difference first:
+        the share of tests that find it where the two answer independently, half alike and as alike as they can.
     """
     printed = paper_intervals(claims)["macro-F1"].sort_values(ascending=False)
     alike = dict(zip(("independent", "half alike", "alike"), ALIKE, strict=True))

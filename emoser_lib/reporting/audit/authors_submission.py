@@ -42,9 +42,9 @@ def scored_submission(
         resamples, seed: of the bootstrap over clips, and over videos for the last.
 
     Returns:
-        ``scores`` (see `score_table`), ``per_label``, ``paired`` (each task less ours) and ``seen`` (standardised accuracy
-        on videos that give training clips, and on others, and the difference), as a record keeps them; empty where there
-        are no answers.
+        ``scores`` (see `score_table`), ``per_label``, ``paired`` (each task less ours) and ``seen`` (standardised
+        accuracy on videos that give training clips, on others, and the difference), as a record keeps them; empty where
+        there are no answers.
     """
     if not answers:
         return {}
@@ -54,7 +54,7 @@ def scored_submission(
         apart = paired_bootstrap(gold, told, ours, corpus.labels, resamples=resamples, seed=seed)
         paired[task] = {"difference": apart.estimate, "low": apart.low, "high": apart.high, "p": apart.p}
         table, gap = seen_unseen(corpus, [cut], told, resamples, seed)
-        seen[task] = {**table["standardised"].to_dict(), **gap}
+        seen[task] = {str(which): float(of) for which, of in table["standardised"].items()} | gap
     return {
         "scores": score_table(corpus, answers, resamples, seed).to_dict("index"),
         "per_label": per_label_table(corpus, answers).to_dict("index"),

@@ -59,23 +59,6 @@ class Computed(Immutable):
     name: str
 
 
-class Direction(Immutable):
-    """Answer to "one system is better than another" by two systems of a record.
-
-    Attributes:
-        more, than: which is stated to be better.
-        metric: by what: "macro_f1" or "uar".
-        why: what a yes shows, in a sentence.
-    """
-
-    kind: Literal["direction"]
-    record: str
-    more: str
-    than: str
-    metric: Literal["macro_f1", "uar"]
-    why: str
-
-
 class Setting(Immutable):
     """Answer by a parameter of the profile paper: what was set is no result, but it is run as stated."""
 
@@ -189,7 +172,7 @@ class Nothing(Immutable):
     why: str
 
 
-AnsweredBy = Annotated[FromRecord | Computed | Direction | Setting | NeedsRun | Nothing, Field(discriminator="kind")]
+AnsweredBy = Annotated[FromRecord | Computed | Setting | NeedsRun | Nothing, Field(discriminator="kind")]
 
 
 class Claim(Immutable):

@@ -144,7 +144,7 @@ def cell_of(record: Record, named: Named) -> Mapping[str, Any]:
     for cell in at(record, "grid"):
         if all(cell.get(column) == value for column, value in named.items()):
             by_fold(cell, record)
-            return cell  # type: ignore[no-any-return]
+            return cell
     raise DataError(f"the grid of {record.name} has no cell {named}: mend the claim that asks for it.")
 
 

@@ -32,7 +32,6 @@ from emoser_lib.reporting.ledger.claims import (
     Claim,
     ClaimFinding,
     Computed,
-    Direction,
     FromRecord,
     Named,
     NeedsRun,
@@ -93,8 +92,6 @@ def find(claim: Claim, claims: Mapping[str, Claim], records: Mapping[str, Record
             if answer.name not in CHECKS:
                 raise DataError(f"claim '{claim.id}': there is no check '{answer.name}' in checks.")
             return CHECKS[answer.name](claim, claims, records)
-        case Direction():
-            return _direction(claim, answer, records)
         case Setting():
             return _setting(claim, answer)
         case NeedsRun():
@@ -118,19 +115,6 @@ def _from_record(claim: Claim, answer: FromRecord, records: Mapping[str, Record]
         profile=record.profile,
         record=answer.record,
     )
-
-
-def _direction(claim: Claim, answer: Direction, records: Mapping[str, Record]) -> ClaimFinding:
-    record = the_record(answer.record, records)
-    more, than = (estimate_of(row_of(record, name), answer.metric) for name in (answer.more, answer.than))
-    judged = judged_order([difference_of(more, than)], [f"{answer.more} less {answer.than}"])
-    name = {"macro_f1": "macro-F1", "uar": "UAR"}[answer.metric]
-    told = (
-        f"{answer.more} {more.value:.3f}, {answer.than} {than.value:.3f} ({name}, "
-        f"{record.corpus.name if record.corpus else 'no corpus'})"
-    )
-    reason = f"Its direction only. {judged.reason} {answer.why}"
-    return _of_record(record, judged._replace(reason=reason, measured=told, estimate=more), answer.more)
 
 
 def _of_record(record: Record, judged: Judged, system: str = "") -> ClaimFinding:
@@ -217,8 +201,8 @@ def _asked(claim: Claim, answer: NeedsRun, records: Sequence[Record]) -> ClaimFi
             rows = [estimate_of(row_of(one, name)) for one, name in zip(records, (row, other), strict=True)]
             judged = judged_order([difference_of(*rows)], [f"{row} less {other}"])
             if stated == "alike":
-                judged = judged._replace(**NOT_SHOWN_TO_BE_NONE) if judged.verdict == IMPRECISE else judged
-                judged = judged._replace(verdict="differs") if judged.verdict == "consistent" else judged
+                apart = judged.verdict != IMPRECISE
+                judged = judged._replace(verdict="differs") if apart else judged._replace(reason=NOT_SHOWN_TO_BE_NONE)
         case AsksShare(kinds=kinds, above=above):
             judged = judged_share(record, kinds, above)
         case AsksRecalls(above=above):
@@ -227,9 +211,7 @@ def _asked(claim: Claim, answer: NeedsRun, records: Sequence[Record]) -> ClaimFi
     return _of_record(record, judged._replace(reason=reason), system)
 
 
-NOT_SHOWN_TO_BE_NONE = {
-    "reason": "The difference's 95 % interval holds zero; a difference that is not found is not shown to be none."
-}
+NOT_SHOWN_TO_BE_NONE = "The 95 % interval of the difference holds zero: not found is not shown to be none."
 
 
 def _stated(claim: Claim) -> tuple[float, int]:

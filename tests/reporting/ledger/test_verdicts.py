@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from emoser_lib.cli import emoser
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.runs.records import Record, published_records
+from emoser_lib.reporting.ledger import rules
 from emoser_lib.reporting.ledger import verdicts as ledger
 from emoser_lib.reporting.ledger.checks import CHECKS
 from emoser_lib.reporting.ledger.claims import NEEDS, UNKNOWN, Claim, ClaimFinding, Verdict
@@ -133,17 +134,8 @@ def test_every_check_is_used(entries: list[LedgerEntry]) -> None:
     ],
 )
 def test_a_direction_holds_beyond_the_interval_of_the_difference(more: Any, than: Any, verdict: str) -> None:
-    asked = {
-        "kind": "direction",
-        "record": "05-gemma-lora-small-r",
-        "more": "a",
-        "than": "b",
-        "metric": "uar",
-        "why": "w.",
-    }
-    result = found(claim(asked, None, "better"), record(scores=scores(a=more, b=than)))
-    assert result.verdict == verdict
-    assert result.profile == "small"
+    first, second = (rules.Estimate(value, low, high) for low, value, high in (more, than))
+    assert rules.judged_order([rules.difference_of(first, second)], ["a less b"]).verdict == verdict
 
 
 def test_a_score_is_never_read_from_a_small_run() -> None:
