@@ -80,7 +80,7 @@ MEACORPUS_FILES = (
 
 THAU_SUBMISSION = PublicFile(
     "results.csv",
-    f"{_GITHUB}/jaimebs2/IberLEF_2024_SER/c806a13/results.csv",
+    f"{_GITHUB}/jaimebs2/IberLEF_2024_SER/c806a1369b5b3be58f9188c8845c5bc45de4793d/results.csv",
     "852358add343c85be44c9238636f5d2360ec70585798ff7066339fdce31ac523",
 )
 """A results file in the public repository of THAU-UPM's authors. No licence is stated: for local use only."""

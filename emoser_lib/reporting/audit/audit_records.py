@@ -26,7 +26,7 @@ CHOICES = (
 """What THAU-UPM chose, on which clips as far as is said, and what follows."""
 
 
-def choices() -> pd.DataFrame:
+def paper_choices() -> pd.DataFrame:
     """Tabulate what THAU-UPM chose on which clips."""
     return pd.DataFrame(CHOICES, columns=["choice", "looked at", "note", "place"]).set_index("choice")
 
