@@ -1,7 +1,7 @@
-"""Role that takes what a solution's command gave from exercises.json (`make exercises`), so that none is typed in prose.
+"""Role that takes what a solution's command gave from exercises.json (`make exercises`), so that it is not typed.
 
 ``{outcome}`ex-lora-alpha 1` `` prints macro-F1 of the first run that the solution of that exercise makes;
-``{outcome}`ex-emosllm-one-query 1 ablations, 2 queries, macro_f1` `` another of its metrics, by names with commas between.
+``{outcome}`ex-emosllm-one-query 1 ablations, 2 queries, macro_f1` `` another of its metrics, by names in order.
 A run or a metric that is not there ends the build.
 """
 

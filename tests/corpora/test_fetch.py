@@ -248,7 +248,7 @@ def test_the_authors_file_is_fetched_by_its_checksum(server: Server, tmp_path: P
     done = fetch("thau-submission", tmp_path, files={"thau-submission": (here,)})
     assert [file.path for file in done.files] == [tmp_path / "thau_submission" / "results.csv"]
     assert "licence" not in done.licence and "local use only" in done.licence
-    with pytest.raises(DataError, match="has another content than expected for results.csv"):
+    with pytest.raises(DataError, match=r"has another content than expected for results\.csv"):
         wrong = PublicFile(asked.name, here.url, asked.sha256)
         fetch("thau-submission", tmp_path / "other", files={"thau-submission": (wrong,)})
 

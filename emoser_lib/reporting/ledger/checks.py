@@ -354,8 +354,8 @@ def _bands(checkpoint: str, notebook: str, *where: str) -> Check:
 OF_THE_CORPUS = (clips, mean_clip_seconds, labels, no_surprise, fear_is_rarest)
 
 OF_THE_PAPER = (
-    *(halved, fits_the_gpu, prompt_labels, fold_count, final_rate, intervals, printed_coverage, second_best, sound_helps),
-    *(smaller_is_effective, text_hypothesis, batch_limit, gemma_languages, qwen_bias, qwen_tasks),
+    *(halved, fits_the_gpu, prompt_labels, fold_count, final_rate, intervals, printed_coverage, second_best),
+    *(sound_helps, smaller_is_effective, text_hypothesis, batch_limit, gemma_languages, qwen_bias, qwen_tasks),
 )
 
 GEMMA, QWEN, WHISPER = ("05-gemma-lora", "grid"), ("07-qwen-audio-lora", "grid"), ("08-whisper-gemma", "table-2")
