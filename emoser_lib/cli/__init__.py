@@ -27,7 +27,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "ledger": ("ledger:ledger", "Show every claim of the papers, what was measured, and the verdict."),
         "plan": ("plan:plan_runs", "Say what the runs of a profile need, without weights."),
         "qwen-audio": ("checkpoints:qwen_audio", "Convert Qwen-Audio-Chat, without remote code."),
+        "compare": ("runs:compare", "Compare two runs on the clips that both answered."),
         "run": ("run:run_notebook", "Execute a notebook and write its record."),
+        "runs": ("runs:list_all", "List runs: score, what they changed, how long they took."),
         "score": ("submission:score", "Score a submission on a corpus's test split."),
         "submission": ("submission:submission", "Merge results files of the challenge."),
     }

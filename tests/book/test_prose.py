@@ -1,5 +1,7 @@
 """No result is typed in prose: the numbers of a page come from a record (glue), a claim or a directive.
 
+What others than the two papers report may be typed, beside its citation, if FACTS names the source.
+
 What is read: markdown cells and captions of the chapters, and the book's own pages. What is not prose: code, roles, and
 what makes up a formula. Of the rest every number in digits is a fault, unless a rule below says what kind of number it
 is. Numbers in words ("two cores") are not looked at.
@@ -46,6 +48,9 @@ LAYOUT = {"grid"}
 
 PACE = "how often the encoder gives a frame, by its architecture"
 
+PLANS = {"measure"}
+"""Pages of what is to be measured: their numbers are settings, goals, and what was seen before."""
+
 FACTS: dict[str, dict[str, str]] = {
     "01-corpus": {
         "16 kHz, one channel, 32-bit floats": "the format that `waveform` promises, and its test holds",
@@ -70,6 +75,14 @@ FACTS: dict[str, dict[str, str]] = {
         "about 50 a second": PACE,
         "given with probability 0.8": "an example in a definition",
         "at 20 dB": "what a decibel is",
+    },
+    "related": {
+        "0.5200, eighth": "the abstract of SINAI (CEUR-WS Vol-3756, EmoSPeech2024 paper 5)",
+        "0.51, ninth": "the abstract of UAE (CEUR-WS Vol-3756, EmoSPeech2024 paper 7)",
+        "0.56, seventh": "the abstract of UAE (CEUR-WS Vol-3756, EmoSPeech2024 paper 7)",
+        "80.77 % of the papers": "the abstract of EMO-SUPERB (arXiv:2402.13018)",
+        "0.553 on MELD, and 0.557 for Qwen-Audio": "the page of Qwen2-Audio's repository, first table",
+        "converted to another framework it was 0.535": "the page of Qwen2-Audio's repository, second table",
     },
 }
 """Page -> words -> why this number may be typed."""
@@ -157,7 +170,7 @@ def text_of(page: Path) -> str:
     return "\n\n".join([*(cell.source for cell in cells if cell.cell_type == "markdown"), *captions])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in PLANS], ids=lambda page: page.stem)
 def test_no_result_is_typed(page: Path) -> None:
     found = typed_numbers(text_of(page), tuple(FACTS.get(page.stem, ())))
     assert found == [], "take it from the record (glue) or from the paper (claim), or say in FACTS what it is"

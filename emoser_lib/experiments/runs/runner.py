@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from emoser_lib.corpora import cache_home, data_home
 from emoser_lib.environment import ROOT, commit, hardware, now, versions
 from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
+from emoser_lib.experiments.runs.answers import ANSWERS, FOLDER
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.profiles import PlannedRun
 from emoser_lib.experiments.runs.records import Record, RunStatus, Told, write_record
@@ -54,6 +55,7 @@ class Outcome:
     seconds: float
     peak_memory_mb: float
     notebook: nbformat.NotebookNode | None
+    answers: str | None = None
     stopped: bool = False
     """A signal to the runner ended it, not to be followed by the profile's other runs."""
 
@@ -127,7 +129,7 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         }
         started = time.monotonic()
         with (folder / "run.log").open("w", encoding="utf-8") as log:
-            status, peak, stopped = _supervise(job, log.fileno(), timeout)
+            status, peak, stopped = _supervise(job, log.fileno(), timeout, Path(partial))
         seconds = time.monotonic() - started
         notebook = _read_output(output)
         error = _failure(notebook, status, timeout)
@@ -135,7 +137,9 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
             status, error = RunStatus.FAILED, error or "the notebook ended before its last cell: see run.log."
         elif status is RunStatus.FAILED and error and "Kernel died" in error:
             status = RunStatus.KILLED
-        return Outcome(status, None if status is RunStatus.OK else error, seconds, peak, notebook, stopped)
+        kept = Path(partial) / ANSWERS
+        answers = kept.read_text(encoding="utf-8") if kept.is_file() else None
+        return Outcome(status, None if status is RunStatus.OK else error, seconds, peak, notebook, answers, stopped)
 
 
 def _short_folder() -> str:
@@ -150,10 +154,11 @@ def _short_folder() -> str:
     )
 
 
-def _supervise(job: Mapping[str, object], log: int, timeout: float | None) -> tuple[RunStatus, float, bool]:
+def _supervise(job: Mapping[str, object], log: int, timeout: float | None, kept: Path) -> tuple[RunStatus, float, bool]:
     """Run the executing process to its end; return how it ended, its peak memory in MB, whether a signal came."""
     environment = os.environ | {
         "EMOSER_DATA": str(data_home()),
+        FOLDER: str(kept),
         # For run.log and what the notebook writes, whatever the terminal is.
         "PYTHONUTF8": "1",
         "PYTHONIOENCODING": "utf-8",
@@ -318,6 +323,9 @@ def _write(folder: Path, planned: PlannedRun, outcome: Outcome, record: Record) 
     names = {True: f"{planned.chapter}.ipynb", False: f"{planned.chapter}.failed.ipynb"}
     ok = record.status is RunStatus.OK
     (folder / names[not ok]).unlink(missing_ok=True)
+    (folder / ANSWERS).unlink(missing_ok=True)
+    if ok and outcome.answers is not None:
+        write_whole(folder / ANSWERS, outcome.answers)
     if outcome.notebook is not None:
         text = _without_paths(nbformat.writes(outcome.notebook), planned.notebook.parent)
         write_whole(folder / names[ok], text + "\n")

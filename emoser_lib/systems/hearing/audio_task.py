@@ -21,7 +21,7 @@ from emoser_lib.systems.prompts.audio import TRANSCRIBE, audio_prompt
 from emoser_lib.systems.prompts.text import AUDIO
 from emoser_lib.systems.prompts.words import words_for
 from emoser_lib.systems.reading import packing
-from emoser_lib.systems.reading.label_logits import can_pack, label_loss
+from emoser_lib.systems.reading.label_logits import can_pack, label_loss, padding_refusal
 from emoser_lib.systems.reading.llm import LLM
 from emoser_lib.systems.reading.prefix_cache import PrefixCache
 from emoser_lib.systems.reading.verbaliser import Verbaliser
@@ -152,6 +152,9 @@ class AudioTask:
         self.clips = len(learnt.rests)
         self._prefix = PrefixCache(model.llm, learnt.prefix) if model.frozen else None
         self._packs = can_pack(model.llm) if self._prefix is None else self._prefix.packs
+        if not self._packs and (reason := padding_refusal(model.llm)):
+            kind = model.llm.config.model_type
+            raise UsageError(f"llm is a {kind} model, which takes no batch of labels ({reason}): name another.")
         self._one_target = packing.pack if self._packs else packing.plain_batch
 
     @property

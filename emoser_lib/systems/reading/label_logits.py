@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from emoser_lib.errors import UsageError
 from emoser_lib.systems.reading.packed_attention import PACKED
 from emoser_lib.systems.reading.packing import Labels, PackedBatch, PlainBatch, pack, plain_batch
 
@@ -32,12 +33,25 @@ LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 """The layer types a block mask can be made for."""
 
 
+def base_of(model: "CausalLM") -> Any:
+    """Return the model without an adapter's wrapper."""
+    return getattr(model, "get_base_model", lambda: model)()
+
+
+def padding_refusal(model: "CausalLM") -> str | None:
+    """Why this model cannot take a padded batch either, as half a sentence; None where it can, or was not asked."""
+    return getattr(base_of(model), "padding_refused", None)
+
+
 def packing_refusal(model: "CausalLM") -> str | None:
     """Why this model cannot take a packed batch, as half a sentence; None where it can.
 
-    It can where every layer is attention that takes a ready mask and position ids.
+    It can where every layer is attention that takes a ready mask and position ids, and where scores were not found
+    to depend on the batch (`agreement.check_batches`).
     """
-    inner: Any = getattr(model, "get_base_model", lambda: model)()  # without the adapter's wrapper
+    inner = base_of(model)
+    if measured := getattr(inner, "packing_refused", None):
+        return str(measured)
     config = inner.config.get_text_config()
     if inner._is_stateful:
         return "some of its layers carry a state along the sequence, which no mask can hide"
@@ -51,17 +65,24 @@ def packing_refusal(model: "CausalLM") -> str | None:
 
 
 def can_pack(model: "CausalLM") -> bool:
-    """Whether the model takes packed batches; if not, one warning says why plain ones are used instead."""
+    """Whether the model takes packed batches; if not, one warning says why, and what is used instead."""
     reason = packing_refusal(model)
     if reason is not None:
-        kind = model.config.model_type
-        warnings.warn(f"{kind}: plain right-padded batches, slower, instead of packed ones: {reason}.", stacklevel=2)
+        instead = "one clip at a time" if padding_refusal(model) else "plain right-padded batches"
+        warnings.warn(f"{model.config.model_type}: {instead}, slower, instead of packed ones: {reason}.", stacklevel=2)
     return reason is None
 
 
 def batcher(model: "CausalLM") -> Callable[..., Batch]:
     """`pack` for a model that can take it, else `plain_batch` and a warning. Call it once a run."""
     return pack if can_pack(model) else plain_batch
+
+
+def check_batch_size(model: "CausalLM", size: int) -> None:
+    """Raise UsageError where the model takes one clip at a time and ``size`` is more."""
+    if size > 1 and packing_refusal(model) and (reason := padding_refusal(model)):
+        kind = model.config.model_type
+        raise UsageError(f"batch_size is {size}, but {kind} takes one clip at a time ({reason}): set it to 1.")
 
 
 def label_logits(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from emoser_lib.systems.reading.agreement import check_batches
 from emoser_lib.systems.reading.packed_attention import attend_by_clip
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def load_llm(name: str, *, device: str = "auto", dtype: str = "float32") -> LLM:
         dtype: of its weights: "float32" or "bfloat16"; those on disk are converted.
 
     Raises:
-        UsageError: there is no such checkpoint, device or dtype.
+        UsageError: there is no such checkpoint, device or dtype, or the model is not causal.
         DataError: the checkpoint is not whole or cannot be had.
     """
     placed = placement(device, dtype)
@@ -55,5 +56,6 @@ def load_llm(name: str, *, device: str = "auto", dtype: str = "float32") -> LLM:
     model = attend_by_clip(load_weights(AutoModelForCausalLM, folder, *placed))
     with quiet(), told_in_a_sentence(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    check_batches(model)
     sha256 = weights_sha256(folder)
     return LLM(name, model, tokenizer, sha256, note_of(name, sha256))

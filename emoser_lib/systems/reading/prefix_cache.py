@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from emoser_lib.errors import UsageError
 from emoser_lib.systems.finite import check_finite
-from emoser_lib.systems.reading.label_logits import can_pack, label_logits, target_log_probabilities
+from emoser_lib.systems.reading.label_logits import can_pack, label_logits, padding_refusal, target_log_probabilities
 from emoser_lib.systems.reading.packing import pack, pack_choices, plain_batch, plain_choices
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class PrefixCache:
         self.model = model
         self.prefix = list(prefix)
         self.packs = can_pack(model)
+        self.largest = 1 if not self.packs and padding_refusal(model) else None  # clips at once, if only one goes
         # Without the configuration every layer keeps the whole prefix, sliding windows too: windows are cut by the
         # mask, by position, since what a window leaves of the prefix differs from one token of a rest to the next.
         self._prefix_states = DynamicCache()
@@ -57,7 +58,7 @@ class PrefixCache:
             batch_size: clips run at once (our choice); the answer does not depend on it.
         """
         make = pack if self.packs else plain_batch
-        return torch.cat([self._logits(make(self.prefix, some)) for some in _chunks(rests, batch_size)])
+        return torch.cat([self._logits(make(self.prefix, some)) for some in self._chunks(rests, batch_size)])
 
     def log_probabilities(
         self,
@@ -78,7 +79,9 @@ class PrefixCache:
             DataError: the model's numbers overflow.
         """
         make = pack_choices if self.packs else plain_choices
-        batches = (make(self.prefix, some, choices) for some in _chunks(rests, batch_size))
+        # A model that takes no padding gets a row at a time.
+        asked = [[choice] for choice in choices] if self.largest == 1 else [choices]
+        batches = (make(self.prefix, some, each) for some in self._chunks(rests, batch_size) for each in asked)
         scores = [
             target_log_probabilities(self._logits(batch), batch.labels.to(self.model.device)) for batch in batches
         ]
@@ -89,8 +92,8 @@ class PrefixCache:
         states = self.states() if self.packs and self.prefix else None
         return label_logits(self.model, batch.to(self.model.device), states)
 
-
-def _chunks(rests: Sequence[Sequence[int]], size: int) -> Iterator[Sequence[Sequence[int]]]:
-    if size < 1:
-        raise UsageError(f"batch_size is {size}: it must be at least 1.")
-    return (rests[start : start + size] for start in range(0, max(len(rests), 1), size))
+    def _chunks(self, rests: Sequence[Sequence[int]], size: int) -> Iterator[Sequence[Sequence[int]]]:
+        if size < 1:
+            raise UsageError(f"batch_size is {size}: it must be at least 1.")
+        size = self.largest or size
+        return (rests[start : start + size] for start in range(0, max(len(rests), 1), size))

@@ -11,7 +11,7 @@ from torch import Tensor
 from emoser_lib.corpora import Corpus
 from emoser_lib.systems.prompts.text import prompt_named
 from emoser_lib.systems.prompts.words import words_for
-from emoser_lib.systems.reading.label_logits import batcher, label_logits, label_loss
+from emoser_lib.systems.reading.label_logits import batcher, check_batch_size, label_logits, label_loss
 from emoser_lib.systems.reading.llm import LLM
 from emoser_lib.systems.reading.prefix_cache import PrefixCache
 from emoser_lib.systems.reading.verbaliser import Verbaliser
@@ -83,7 +83,8 @@ class TextTask:
         self._make = batcher(model)
 
     def batch(self, clips: Sequence[int]) -> "Batch":
-        """Prefix, rests and targets of these clips."""
+        """Prefix, rests and targets of these clips. Raises UsageError where the model takes one at a time."""
+        check_batch_size(self.model, len(clips))
         rests, targets = ([of[clip] for clip in clips] for of in (self.examples.rests, self.examples.targets))
         return self._make(self.examples.prefix, rests, targets)
 

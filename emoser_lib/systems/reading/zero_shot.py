@@ -177,7 +177,7 @@ def generate_answers(
     pads = _may_pad(cache, max(map(len, prompts.rests), default=0) + decoding.max_new_tokens)
     torch.manual_seed(decoding.seed)
     answers = [""] * len(prompts)
-    for clips in _by_length(prompts.rests, batch_size, pads):
+    for clips in _by_length(prompts.rests, min(batch_size, cache.largest or batch_size), pads):
         ids, mask = _rows(prompts.prefix, [prompts.rests[clip] for clip in clips])
         with torch.no_grad(), enough_memory(model.device, f"{batch_size} clips at once", "lower batch_size"):
             written = model.generate(  # type: ignore[operator]  # PeftModel hands it on
