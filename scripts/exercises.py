@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
+from emoser_lib.corpora import load_corpus
 from emoser_lib.environment import ROOT, commit, now
 from emoser_lib.files import write_whole
 
@@ -63,9 +64,9 @@ def _at_the_end(notebook: Path, code: str, folder: Path) -> None:
     longer.cells.append(nbformat.v4.new_code_cell(code))
     own = folder / "my-recordings"
     own.mkdir()
-    shipped = ROOT / "emoser_lib" / "corpora" / "demo_data"
-    table = (shipped / "metadata.csv").read_text(encoding="utf-8").splitlines()[:20]
-    (own / "metadata.csv").write_text("\n".join(table) + "\n", encoding="utf-8")
+    demo = load_corpus("demo").training().groupby("label").head(5)
+    demo = demo.assign(file=demo["audio"], label=demo["label"].replace({"anger": "Ira"}))
+    demo[["file", "transcription", "label"]].to_csv(own / "metadata.csv", index=False)
     nbformat.write(longer, folder / "longer.ipynb")
     papermill.execute_notebook(folder / "longer.ipynb", folder / "out.ipynb", cwd=folder, progress_bar=False)
 
