@@ -29,7 +29,7 @@ SOLUTION = re.compile(r"(`{3,})\{solution\} (\S+)\n(.*?)\n\1", re.DOTALL)
 
 CODE = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 
-KEPT = ("macro_f1", "uar", "best_rank", "best_alpha", "ears", "ablations", "steps")
+KEPT = ("macro_f1", "uar", "grid", "ablations")
 """What is kept of a run's metrics."""
 
 

@@ -34,7 +34,7 @@ class OutcomeRole(SphinxRole):
         try:
             value: Any = executed["runs"][int(number) - 1]
             for name in names[0].split(", ") if names else ["macro_f1"]:
-                value = value[name]
+                value = value[int(name) if isinstance(value, list) else name]
         except (IndexError, KeyError):
             said = f"exercises.json has no '{self.text}': execute the solution with `make exercises`"
             raise ExtensionError(f"{self.env.docname}: {said}.") from None
