@@ -166,7 +166,19 @@ def collect(visits: list[Visit], key: str) -> list[str]:
 
 def test_every_page_of_the_contents_is_there(visits: list[Visit]) -> None:
     pages = {visit.page.removesuffix(".html") for visit in visits}
-    expected = {"index", "papers", "rerun", "teach", "glossary", "references", "status", "search"}
+    expected = {
+        "index",
+        "papers",
+        "related",
+        "rerun",
+        "measure",
+        "teach",
+        "es",
+        "glossary",
+        "references",
+        "status",
+        "search",
+    }
     expected |= {"api", "api-corpora", "api-systems", "api-experiments", "api-reporting"}
     assert pages >= expected | {"01-corpus", "02-scoring", "03-classical"}
 
@@ -281,6 +293,18 @@ def test_sound_plays(html: Path, visits: list[Visit], page: Page) -> None:
         assert page.evaluate(unreadable) == 0, name
 
 
+def test_the_front_page_is_one_screen(html: Path, page: Page) -> None:
+    page.goto((html / "index.html").as_uri())
+    seen = "[...document.querySelectorAll('.emoser-systems, .emoser-clip, .sd-card')]"
+    shown = page.evaluate(f"{seen}.map((each) => each.getBoundingClientRect().bottom)")
+    assert len(shown) == 1 + 2 + 3 + 3
+    assert max(shown) <= 900
+    for door in ("papers", "rerun", "teach", "es"):
+        assert page.locator(f".bd-article a[href='{door}.html']").count() > 0, door
+    page.locator(".emoser-systems a", has_text="EmoSLLM").click()
+    page.wait_for_url("**/10-emosllm.html")
+
+
 def test_search_finds_macro_f1(html: Path, page: Page) -> None:
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -325,7 +349,7 @@ def test_dark_mode_switch(html: Path, page: Page) -> None:
 
 
 def test_code_can_be_copied_offline(html: Path, page: Page) -> None:
-    page.goto((html / "index.html").as_uri())
+    page.goto((html / "rerun.html").as_uri())
     page.locator("div.highlight").first.hover()
     button = page.locator("button.copybtn").first
     button.click()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-NONE_MEASURED = "Of the papers' own scores none was measured again so far"
+NONE_MEASURED = "**Not measured: the papers' own scores.**"
 
 FIELDS = {"id", "paper", "place", "text", "value", "printed", "answer"}
 OPTIONAL = {"interval", "note", "metric", "split", "n"}

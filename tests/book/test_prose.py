@@ -40,7 +40,7 @@ NOT_A_RESULT = {
 }
 """Kinds of numbers that may be typed. Each is taken out of the text, in this order."""
 
-CODE = {"code", "code-block", "code-cell", "eval-rst"}
+CODE = {"clip", "code", "code-block", "code-cell", "eval-rst", "raw"}
 """Directives with nothing to read."""
 
 LAYOUT = {"grid"}

@@ -4,7 +4,7 @@ What a whole run takes is in `dry_run`.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -127,15 +127,58 @@ class BatchShape:
 def activation_bytes(model: "CausalLM", shape: BatchShape) -> int:
     """Count what the forward pass of a packed batch keeps for the backward pass, in autograd's graph.
 
+    Layers of one type keep the same, so that two of them are run, and the others counted.
+
     Args:
         model: with an adapter or, with audio, frozen; on any device.
         shape: of the batch.
     """
-    forward = packed_forward(model, shape)
+    types = _layer_types(model)
+    places = {kind: [at for at, other in enumerate(types) if other == kind] for kind in dict.fromkeys(types)}
+    first = [at[0] for at in places.values()]
+    one = total = _kept_by(model, shape, first)
+    for at in places.values():
+        if len(at) > 1:
+            total += (len(at) - 1) * (_kept_by(model, shape, sorted([*first, at[1]])) - one)
+    return total
+
+
+def _kept_by(model: "CausalLM", shape: BatchShape, layers: Sequence[int]) -> int:
+    """What is kept by a model of these of its layers."""
     modules: list[nn.Module] = [model, *([shape.heard.bridge] if shape.heard else [])]
-    with _kept(modules) as sizes:
-        forward()
+    with _of_layers(model, layers), _kept(modules) as sizes:
+        packed_forward(model, shape)()
     return sum(sizes.values())
+
+
+def _layer_types(model: "CausalLM") -> list[str]:
+    """The type of each layer, in order."""
+    config = model.config.get_text_config()
+    return list(getattr(config, "layer_types", None) or ["all"] * config.num_hidden_layers)
+
+
+@contextmanager
+def _of_layers(model: "CausalLM", chosen: Sequence[int]) -> Iterator[None]:
+    """Leave a model these of its layers for a while."""
+    config = model.config.get_text_config()
+    owner, name, layers = next(
+        (module, name, child)
+        for module in model.modules()
+        for name, child in module.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == config.num_hidden_layers
+    )
+    types = getattr(config, "layer_types", None)
+    try:
+        setattr(owner, name, nn.ModuleList(layers[at] for at in chosen))
+        config.num_hidden_layers = len(chosen)
+        if types:
+            config.layer_types = [types[at] for at in chosen]
+        yield
+    finally:
+        setattr(owner, name, layers)
+        config.num_hidden_layers = len(layers)
+        if types:
+            config.layer_types = types
 
 
 def packed_forward(model: "CausalLM", shape: BatchShape) -> Callable[[], Tensor]:
