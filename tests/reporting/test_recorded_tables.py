@@ -11,7 +11,6 @@ from emoser_lib.experiments import published_records
 from emoser_lib.reporting import recorded
 from emoser_lib.reporting.recorded_tables import RECORDED
 
-
 SOME_RUNS = ("labels of the test", "voices", "chosen fold", "findings", "changes")
 """Tables of what not every run of a chapter measures."""
 

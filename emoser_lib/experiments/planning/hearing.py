@@ -152,8 +152,7 @@ def trained_systems(settings: AudioSettings) -> list[PlannedTraining]:
             ]
         case Emotion2vecGemmaSettings():
             return [
-                PlannedTraining(arm, settings.encoder, settings.system(arm), folds + refit)
-                for arm in settings.arms
+                PlannedTraining(arm, settings.encoder, settings.system(arm), folds + refit) for arm in settings.arms
             ]
         case RobustnessSettings():
             return [PlannedTraining(settings.arm, settings.encoder, settings.system(), 1)]

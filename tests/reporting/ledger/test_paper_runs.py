@@ -146,6 +146,7 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
     from emoser_lib import experiments, systems
     from emoser_lib.experiments.settings import base
     from emoser_lib.experiments.training import audio, qwen_audio, text
+    from emoser_lib.reporting.reading import text_systems
     from emoser_lib.systems.hearing import encoding
     from emoser_lib.systems.hearing.encoders import loading
     from emoser_lib.systems.reading import llm as loaded
@@ -183,6 +184,9 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
             "qwen_answers": lambda qwen, system, corpus, ids, *rest: written(of(system, ids)),
             "qwen_label_scores": lambda qwen, system, corpus, ids, *rest: cell_saying(of(system, ids)).scores(),
             "written_by_qwen_cell": lambda qwen, system, hearing, best, decoding: best.predicted().astype(str),
+        },
+        text_systems: {
+            "zero_shot": lambda llm, corpus, clips, *how: {"calibrated": answered(tuple(clips["id"]), 0.2, uneven=True)}
         },
         base: {"load_corpus": lambda name, **options: CORPUS},
         loaded: {"load_llm": lambda name, **options: None},
