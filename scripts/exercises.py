@@ -71,15 +71,20 @@ def _at_the_end(notebook: Path, code: str, folder: Path) -> None:
     papermill.execute_notebook(folder / "longer.ipynb", folder / "out.ipynb", cwd=folder, progress_bar=False)
 
 
+def _kept() -> dict[str, dict[str, object]]:
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+
+
 def main(labels: list[str]) -> None:
     """Execute the solutions with these labels; without any, all that were not executed as they stand."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    results = _kept()
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for label, language, code in solutions(notebook):
             if (labels and label not in labels) or (not labels and results.get(label, {}).get("code") == code):
                 continue
             print(f"{notebook.stem}, {label} …", flush=True)
             runs = executed(notebook, language, code)
+            results = _kept()  # another call may have written meanwhile
             results[label] = {"notebook": notebook.stem, "code": code, "date": now(), "commit": commit(), "runs": runs}
             write_whole(RESULTS, json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
