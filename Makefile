@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ book: setup ## run the notebooks and build the book: book/_build/html/index.html
 
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
+
+exercises: setup ## execute the solutions of the exercises, an hour on two cores, and keep what comes out (ARGS="ex-lora-alpha …": these)
+	@$(BIN)/python scripts/exercises.py $(ARGS)
 
 bench: setup ## training steps beside Trainer, TRL and ms-swift, 35 quiet minutes on two cores (ARGS=--quick: does it run?)
 	@benchmarks/set_up.sh $(or $(PYTHON),$(BIN)/python)

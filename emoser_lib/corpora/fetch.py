@@ -78,8 +78,25 @@ MEACORPUS_FILES = (
 )
 """Tables of Spanish MEACorpus 2023 (DOI 10.5281/zenodo.18606423) and of the EmoSPeech 2024 challenge."""
 
-PUBLIC_FILES: Mapping[str, tuple[PublicFile, ...]] = {"emospeech": MEACORPUS_FILES, "meacorpus": MEACORPUS_FILES}
-"""Corpus -> what can be downloaded of it. `emospeech` and `meacorpus` share a folder and its files."""
+THAU_SUBMISSION = PublicFile(
+    "results.csv",
+    f"{_GITHUB}/jaimebs2/IberLEF_2024_SER/c806a1369b5b3be58f9188c8845c5bc45de4793d/results.csv",
+    "852358add343c85be44c9238636f5d2360ec70585798ff7066339fdce31ac523",
+)
+"""A results file in the public repository of THAU-UPM's authors. No licence is stated: for local use only."""
+
+PUBLIC_FILES: Mapping[str, tuple[PublicFile, ...]] = {
+    "emospeech": MEACORPUS_FILES,
+    "meacorpus": MEACORPUS_FILES,
+    "thau-submission": (THAU_SUBMISSION,),
+}
+"""Name -> what can be downloaded of it. `emospeech` and `meacorpus` share a folder and its files."""
+
+FETCHED: Mapping[str, tuple[str, str]] = {
+    **{name: (source.folder or name, source.licence) for name, source in SOURCES.items()},
+    "thau-submission": ("thau_submission", "none is stated: for local use only"),
+}
+"""Name -> folder below the data, and licence: the corpora, and a results file that chapter 12 scores."""
 
 _MEACORPUS_AUDIO = """\
 The tables are public ({licence}: use them with attribution and not commercially). The audio is not:
@@ -133,6 +150,7 @@ _INSTRUCTIONS = {
     "folder": "Nothing to fetch: the corpus is your own folder, named with --root.",
     "iemocap": _IEMOCAP,
     "meld": _MELD,
+    "thau-submission": "Nothing more to do: chapter 12 scores the file, and `emoser submission score` does.",
 }
 
 
@@ -164,13 +182,13 @@ class FetchResult(Immutable):
 def fetch(
     name: str, destination: str | Path | None = None, *, files: Mapping[str, tuple[PublicFile, ...]] = PUBLIC_FILES
 ) -> FetchResult:
-    """Download the public files of a corpus that are not there yet, each whole and of its one version, or not at all.
+    """Download public files of a corpus, or of a chapter, that are not there yet: each whole and of its version.
 
     What a broken connection left is kept in a hidden ``.part`` file, and the next try or call goes on from there. Two
     fetches into one folder take turns. A file of the user's is never overwritten.
 
     Args:
-        name: a corpus, see ``SOURCES``.
+        name: see `FETCHED`.
         destination: the folder that holds the corpora; default ``data_home()``.
         files: what to download; the default is ``PUBLIC_FILES``.
 
@@ -178,7 +196,7 @@ def fetch(
         Files that are there, and what to do for the audio (`instructions`).
 
     Raises:
-        UsageError: there is no such corpus.
+        UsageError: there is nothing of that name.
         DataError: an address does not answer or has another content, another version of a file is in the way, or the
             folder cannot be written to.
 
@@ -187,30 +205,30 @@ def fetch(
     """
     home = Path(destination).expanduser().resolve() if destination else data_home()
     todo = instructions(name, home)
-    folder = home / (SOURCES[name].folder or name)
-    fetched = tuple(_fetch_file(file, folder) for file in files.get(name, ()))
-    return FetchResult(name=name, licence=SOURCES[name].licence, files=fetched, instructions=todo)
+    folder, licence = FETCHED[name]
+    fetched = tuple(_fetch_file(file, home / folder) for file in files.get(name, ()))
+    return FetchResult(name=name, licence=licence, files=fetched, instructions=todo)
 
 
 def instructions(name: str, destination: str | Path = "$EMOSER_DATA") -> str:
     """Say what a user has to do for what cannot be downloaded: where to ask, and which file belongs where.
 
     Args:
-        name: a corpus, see ``SOURCES``.
+        name: see `FETCHED`.
         destination: the folder that holds the corpora, as it shall appear in the text.
 
     Raises:
-        UsageError: there is no such corpus.
+        UsageError: there is nothing of that name.
 
     >>> print(instructions("demo"))
     Nothing to do: the demo corpus is shipped in the package.
     """
-    if name not in SOURCES:
-        hint = did_you_mean(name, list(SOURCES))
-        raise UsageError(f"there is no corpus '{name}'{hint}: known are {', '.join(SOURCES)}.")
-    source = SOURCES[name]
-    folder = f"{destination}/{source.folder}"
-    return _INSTRUCTIONS[name].format(folder=folder, licence=source.licence, keys=VIDEO_KEYS, table=PUBLIC_TABLE)
+    if name not in FETCHED:
+        hint = did_you_mean(name, list(FETCHED))
+        raise UsageError(f"there is no corpus '{name}'{hint}: known are {', '.join(FETCHED)}.")
+    folder, licence = FETCHED[name]
+    where = f"{destination}/{folder}"
+    return _INSTRUCTIONS[name].format(folder=where, licence=licence, keys=VIDEO_KEYS, table=PUBLIC_TABLE)
 
 
 def _fetch_file(file: PublicFile, folder: Path) -> FetchedFile:

@@ -28,6 +28,8 @@ IEMOCAP_EMOTIONS = {
 
 IEMOCAP_LABELS = label_set([*LABELS, "surprise", "frustration"])
 
+IEMOCAP_FOUR = label_set(["neutral", "anger", "joy", "sadness"])
+
 MELD_LABELS = label_set([*LABELS, "surprise"])
 
 MELD_SPLITS = {
@@ -51,21 +53,23 @@ _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})")
 _WINDOWS_1252 = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)}
 
 
-def load_iemocap(root: str | Path) -> Corpus:
+def load_iemocap(root: str | Path, every_emotion: bool = False) -> Corpus:
     """Load IEMOCAP (Busso et al. 2008) from its release folder; times in ms within the dialogue.
 
     ``speaker`` is the person who speaks (``Ses01M``): the first letter of a turn's name only says who wore
-    the motion-capture markers. ``video`` is the dialogue. There is no split: use the scheme ``speaker``.
-    How the release's emotions become labels is our choice: ``IEMOCAP_EMOTIONS``.
+    the motion-capture markers. ``video`` is the dialogue. There is no split: use the scheme ``session``, which
+    holds out one of the five sessions each time. By default only the clips of the four emotions are there on which most
+    of the field scores (Antoniou et al. 2023, arXiv 2304.00860): ``IEMOCAP_FOUR``.
 
     Args:
         root: ``IEMOCAP_full_release``, or the folder that holds it. Sessions that are not there are left out.
+        every_emotion: all clips; how the release's emotions become labels is then our choice (``IEMOCAP_EMOTIONS``).
 
     Raises:
         DataError: no session, or a file of one, is there; or a line is not as published.
 
-    >>> IEMOCAP_EMOTIONS["exc"], IEMOCAP_LABELS[6:]
-    ('joy', ('frustration', 'surprise'))
+    >>> IEMOCAP_EMOTIONS["exc"], IEMOCAP_FOUR, IEMOCAP_LABELS[6:]
+    ('joy', ('neutral', 'anger', 'joy', 'sadness'), ('frustration', 'surprise'))
     """
     root = _release(root, "IEMOCAP_full_release", "iemocap")
     sessions = sorted(path for path in root.glob("Session[1-5]") if path.is_dir())
@@ -74,7 +78,11 @@ def load_iemocap(root: str | Path) -> Corpus:
     turns = [turn for session in sessions for turn in _session(session)]
     if not turns:
         raise DataError(f"{root} has no turn in Session*/dialog/EmoEvaluation/*.txt: unpack the release again.")
-    return Corpus("iemocap", _frame(turns), labels=IEMOCAP_LABELS)
+    if every_emotion:
+        return Corpus("iemocap", _frame(turns), labels=IEMOCAP_LABELS)
+    kept = [turn for turn in turns if turn["label"] in IEMOCAP_FOUR]
+    left_out = {"of another emotion than the usual four": len(turns) - len(kept)}
+    return Corpus("iemocap", _frame(kept), labels=IEMOCAP_FOUR, left_out=left_out)
 
 
 def load_meld(root: str | Path) -> Corpus:

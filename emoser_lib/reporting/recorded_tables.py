@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from emoser_lib.corpora import LABELS
-from emoser_lib.errors import UsageError, did_you_mean
+from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments import Record, published_records
 from emoser_lib.experiments.runs.records import NOT_RECORDED
 
@@ -127,8 +127,28 @@ def _scores(record: Record) -> Iterator[Row]:
             "system": system,
             "run": record.run,
             **{column: scored[name] for column, name in SCORE_COLUMNS.items() if name in scored},
+            "drawn by": scored.get("drawn") or _drawn(record),
             "evaluated on": evaluated_on(record),
         }
+
+
+def _drawn(record: Record) -> str:
+    """What the intervals of a record draw that is older than the column which says so."""
+    asked = record.parameters
+    return asked["scheme"] if "refit" in asked and not asked["refit"] and asked["scheme"] == "speaker" else "clip"
+
+
+def scored_system(record: Record) -> tuple[str, Row]:
+    """Find the system whose macro-F1 a record reports as its own, by name, and its row of scores.
+
+    Raises:
+        DataError: no row has that score.
+    """
+    own = record.metrics["macro_f1"]
+    for system, scored in record.metrics["scores"].items():
+        if scored["macro_f1"] == own:
+            return system, scored
+    raise DataError(f"{record.name} reports macro-F1 {own:.4f}, and none of its scores is that: run it again.")
 
 
 def _zero_shot(record: Record) -> Iterator[Row]:
@@ -182,9 +202,48 @@ def _provenance(record: Record) -> Iterator[Row]:
         "commit": record.commit or NOT_RECORDED,
         "date": record.date[:10],
         "time": f"{record.seconds:.0f} s, {record.hardware.cpu}, {record.hardware.cores} cores",
+        "training": training_time(record),
         "device and precision": record.devices,
         "accelerator": record.accelerator,
     }
+
+
+def training_time(record: Record) -> str:
+    """Say how long what a run reports was trained, and whether it was read from the cache; empty where nothing was."""
+    seconds = record.metrics.get("seconds")
+    if seconds is None:
+        return ""
+    reused = " (trained by an earlier run, read from the cache by this one)" if seconds > record.seconds else ""
+    return f"{seconds:,.0f} s{reused}"
+
+
+def _chosen_fold(record: Record) -> Iterator[Row]:
+    """Take the fold on which settings were chosen, the first, apart from the others.
+
+    A record that is older than scores by fold has the mean only; the first fold's is then that of chapter 13's record,
+    whose system is the same training.
+    """
+    for cell in record.metrics.get("grid") or []:
+        if cell["folds"] < 2:
+            continue
+        first = cell.get("fold 0", _judged_alone(record))
+        if first is not None:
+            rest = (cell["macro_f1"] * cell["folds"] - first) / (cell["folds"] - 1)
+            yield {"run": record.run, "first fold": first, "mean of the others": rest, "mean of all": cell["macro_f1"]}
+
+
+def _judged_alone(record: Record) -> float | None:
+    """Macro-F1 of a record's first fold by chapter 13's record of the same training."""
+    for other in published_records("13-robustness"):
+        same = {*other.parameters} & {*record.parameters} - {"folds", "seconds", "bins", "resamples"}
+        given = record.parameters | {
+            "batch_size": record.parameters["batch_sizes"][0],
+            "learning_rate": record.parameters["learning_rates"][0],
+        }
+        same |= {"batch_size", "learning_rate"}
+        if not given.get("normalised_by") and all(given[name] == other.parameters[name] for name in same):
+            return float(other.metrics["scores"]["whisper-gemma"]["macro_f1"])
+    return None
 
 
 def _fallbacks(record: Record) -> Iterator[Row]:
@@ -250,6 +309,23 @@ def _test_labels(record: Record) -> Iterator[Row]:
     return _labels(record) if record.parameters["refit"] else iter(())
 
 
+def _beside_text_svm(record: Record) -> Iterator[Row]:
+    """Take F1 of the adapter and of text-svm by label, from chapter 3's record of the same test, and their means."""
+    plain = [r for r in published_records("03-classical") if evaluated_on(r) == evaluated_on(record)]
+    if not record.parameters["refit"] or not plain:
+        return
+    ours = record.metrics["per_label"]
+    theirs = {label: of["text-svm"] for label, of in plain[0].metrics["per_label"].items()}
+    rows = [
+        {"label": label, "n": of["n"], "gemma-lora": of["f1"], "text-svm": theirs[label]} for label, of in ours.items()
+    ]
+    rows.sort(key=lambda row: -row["n"])
+    yield from rows
+    for name, some in (("mean", rows), (f"mean without {rows[-1]['label']}", rows[:-1])):
+        means = {system: sum(row[system] for row in some) / len(some) for system in ("gemma-lora", "text-svm")}
+        yield {"label": name, "n": sum(row["n"] for row in some), **means}
+
+
 def _voices(record: Record) -> Iterator[Row]:
     yield from ({**of, "run": record.run} for of in record.metrics.get("voices", []))
 
@@ -275,6 +351,8 @@ def _changes(record: Record) -> Iterator[Row]:
 def _findings(record: Record) -> Iterator[Row]:
     """Take the main findings of an audit: value, and interval and clips where it has them."""
     told = record.metrics
+    if not told.get("changes"):  # a run for the authors' file only
+        return
     system, test = record.parameters["system"], told["leakage"]["test"]
     whole = {"n": test["clips"]}
     found = {
@@ -295,13 +373,31 @@ def _findings(record: Record) -> Iterator[Row]:
         yield {"finding": finding, "value": value, **interval, "clips": clips, "run": record.run}
 
 
+def _submission(record: Record) -> Iterator[Row]:
+    """Take the scores of the authors' file, with F1 by label."""
+    told = record.metrics.get("submission") or {}
+    for task, scored in told.get("scores", {}).items():
+        of_labels = {label: of[task] for label, of in told["per_label"].items()}
+        yield {"task": task, **{name: scored[name] for name in ("macro_f1", "low", "high", "n")}, **of_labels}
+
+
+def _submission_part(part: str) -> Callable[[Record], Iterator[Row]]:
+    """Take a part of what was found of the authors' file, one row per task."""
+
+    def rows(record: Record) -> Iterator[Row]:
+        for task, found in (record.metrics.get("submission") or {}).get(part, {}).items():
+            yield {"task": task, **found}
+
+    return rows
+
+
 RECORDED: Mapping[str, RecordedTable] = {
     "provenance": RecordedTable((), _provenance),
     # A test before the folds that chose for it, and what was scored on more clips before what was on fewer.
     "scores": RecordedTable(
         ("system",),
         _scores,
-        ("system", "run", *SCORE_COLUMNS, "evaluated on"),
+        ("system", "run", *SCORE_COLUMNS, "drawn by", "evaluated on"),
         lambda row: (not row["evaluated on"].endswith("test"), -row["n"]),
     ),
     "zero-shot scores": RecordedTable(("model",), _zero_shot),
@@ -315,7 +411,9 @@ RECORDED: Mapping[str, RecordedTable] = {
     "adapters": RecordedTable(("run",), _adapters),
     "systems": RecordedTable(("run",), _systems),
     "labels": RecordedTable(("label",), _labels, LABEL_COLUMNS, lambda row: -row["clips"]),
+    "beside text-svm": RecordedTable(("label",), _beside_text_svm),
     "labels of the test": RecordedTable(("label",), _test_labels, LABEL_COLUMNS),
+    "chosen fold": RecordedTable(("run",), _chosen_fold),
     "epochs": RecordedTable(("system",), _metric("by_epoch", "system")),
     "ablations": RecordedTable(("system",), _metric("ablations", "system")),
     "voices": RecordedTable(("heard as", "voices"), _voices, (*VOICE_COLUMNS, "run")),
@@ -325,6 +423,13 @@ RECORDED: Mapping[str, RecordedTable] = {
         for what in ("calibration", "abstention", "speakers", "genders")
     },
     "findings": RecordedTable(("finding",), _findings),
+    "submission": RecordedTable(("task",), _submission),
+    "submission, paired": RecordedTable(
+        ("task",), _submission_part("paired"), ("task", "difference", "low", "high", "p")
+    ),
+    "submission, by video": RecordedTable(
+        ("task",), _submission_part("seen"), ("task", "seen", "unseen", "difference", "low", "high")
+    ),
     "changes": RecordedTable(("arm",), _changes, order=lambda row: row["arm"] != "published"),
 }
 """The tables by name: scores, settings and findings of each run, and what it takes to repeat them."""

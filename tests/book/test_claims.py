@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+NONE_MEASURED = "**Not measured: the papers' own scores.**"
+
 FIELDS = {"id", "paper", "place", "text", "value", "printed", "answer"}
 OPTIONAL = {"interval", "note", "metric", "split", "n"}
 TEST_CLIPS = 750
@@ -84,6 +86,12 @@ def test_the_stated_intervals_are_those_of_an_accuracy(claims: dict[str, dict[st
     for row in rows:
         f1 = row["value"]
         assert row["interval"] == pytest.approx(1.96 * sqrt(f1 * (1 - f1) / TEST_CLIPS), abs=2.5e-4), row["id"]
+
+
+def test_the_first_page_says_how_many_scores_were_measured(root: Path) -> None:
+    """Its sentence holds as long as no run of the profile paper is recorded; then it has to be written anew."""
+    recorded = list((root / "book" / "records").glob("*-paper-*.json"))
+    assert (NONE_MEASURED in (root / "book" / "index.md").read_text(encoding="utf-8")) == (not recorded)
 
 
 def build(root: Path, folder: Path, text: str) -> "subprocess.CompletedProcess[str]":

@@ -62,10 +62,8 @@ FACTS: dict[str, dict[str, str]] = {
         "middle 95 % of the scores": "the level of the interval, a choice",
     },
     "06-qwen-audio-zero-shot": {"a vector each 40 ms": PACE},
-    "08-whisper-gemma": {
-        "average recall of 0.65": "a goal set beforehand, and the text says which run missed it and which met it"
-    },
     "09-emotion2vec-gemma": {"a frame each 20 ms": PACE},
+    "11-results": {"1.96": "the normal distribution's quantile"},
     "13-robustness": {
         "300 to 3400 Hz (ITU-T G.712), 8,000 samples a second": "a telephone's band and rate, by the standard",
         "given with probability 0.8": "an example in a definition",

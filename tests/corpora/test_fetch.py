@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emoser_lib.corpora.fetch import PUBLIC_FILES, TRIES, FetchStatus, PublicFile, fetch, instructions
+from emoser_lib.corpora.fetch import FETCHED, PUBLIC_FILES, TRIES, FetchStatus, PublicFile, fetch, instructions
 from emoser_lib.corpora.loaders import SOURCES
 from emoser_lib.errors import DataError, UsageError
 
@@ -193,10 +193,12 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(server: Server, tmp_path: 
 
 
 def test_every_corpus_has_instructions_that_name_the_folder_its_loader_reads(tmp_path: Path) -> None:
-    for name, source in SOURCES.items():
+    for name, (folder, _) in FETCHED.items():
         text = instructions(name)
         assert "{folder}" not in text and "{{" not in text
-        if source.folder:
+        source = SOURCES.get(name)
+        if source and source.folder:
+            assert source.folder == folder
             assert f"$EMOSER_DATA/{source.folder}" in text
             assert f"{tmp_path}/{source.folder}" in instructions(name, tmp_path)
     assert fetch("meld", tmp_path).files == ()
@@ -237,3 +239,22 @@ def test_the_pinned_checksums_are_those_of_the_tables_the_loaders_were_tested_wi
     result = fetch("emospeech", tmp_path)
     assert [file.status for file in result.files] == [FetchStatus.PRESENT] * 4
     assert load_corpus("emospeech").name == result.name
+
+
+def test_the_authors_file_is_fetched_by_its_checksum(server: Server, tmp_path: Path) -> None:
+    """It goes where chapter 12 looks for it; another content is refused."""
+    (asked,) = PUBLIC_FILES["thau-submission"]
+    here = PublicFile(asked.name, f"{server.address}/results.csv", hashlib.sha256(CONTENT).hexdigest())
+    done = fetch("thau-submission", tmp_path, files={"thau-submission": (here,)})
+    assert [file.path for file in done.files] == [tmp_path / "thau_submission" / "results.csv"]
+    assert "licence" not in done.licence and "local use only" in done.licence
+    with pytest.raises(DataError, match=r"has another content than expected for results\.csv"):
+        wrong = PublicFile(asked.name, here.url, asked.sha256)
+        fetch("thau-submission", tmp_path / "other", files={"thau-submission": (wrong,)})
+
+
+@pytest.mark.needs_data
+def test_the_authors_file_is_the_one_that_is_asked_for() -> None:
+    (asked,) = PUBLIC_FILES["thau-submission"]
+    content = (Path(os.environ["EMOSER_DATA"]) / "thau_submission" / asked.name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == asked.sha256

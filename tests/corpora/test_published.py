@@ -79,10 +79,17 @@ def test_iemocap_speaker_and_gender_are_those_of_the_turn_not_of_the_dialogue(ie
 
 
 def test_iemocap_labels_are_mapped_and_no_agreement_is_no_label(iemocap: Path) -> None:
-    corpus = load_iemocap(iemocap)
+    corpus = load_iemocap(iemocap, every_emotion=True)
     assert corpus.frame["label"].tolist() == ["neutral", "joy", "", "frustration"]
     assert len(corpus.training()) == 3
     assert corpus.labels[6:] == ("frustration", "surprise")
+
+
+def test_iemocap_has_the_usual_four_emotions_and_says_what_it_leaves_out(iemocap: Path) -> None:
+    corpus = load_iemocap(iemocap)
+    assert corpus.labels == ("neutral", "anger", "joy", "sadness")
+    assert corpus.frame["label"].tolist() == ["neutral", "joy"]
+    assert corpus.left_out == {"of another emotion than the usual four": 2}
 
 
 def test_iemocap_may_be_named_by_its_own_folder(iemocap: Path) -> None:

@@ -11,6 +11,9 @@ from emoser_lib.experiments import published_records
 from emoser_lib.reporting import recorded
 from emoser_lib.reporting.recorded_tables import RECORDED
 
+SOME_RUNS = ("labels of the test", "voices", "chosen fold", "findings", "changes")
+"""Tables of what not every run of a chapter measures."""
+
 
 def shown(root: Path) -> list[tuple[str, str]]:
     """Every table of records that a notebook shows: chapter and name."""
@@ -30,7 +33,7 @@ def test_chapters_show_every_table_and_all_their_records(root: Path) -> None:
     for notebook, what in asked:
         table, runs = recorded(notebook, what), {record.run for record in published_records(notebook)}
         assert bool(runs) == bool(len(table)), f"{notebook}, {what}"
-        if "run" in table.reset_index() and what not in ("labels of the test", "voices"):
+        if "run" in table.reset_index() and what not in SOME_RUNS:
             assert set(table.reset_index()["run"]) == runs, f"{notebook}, {what}"
 
 
@@ -42,6 +45,25 @@ def test_a_row_is_named_and_stands_in_its_place() -> None:
     assert list(labels) == ["run", "precision", "recall", "f1", "n"]
     clips = labels.groupby("run", sort=False)["n"].sum()
     assert clips.is_monotonic_decreasing and clips.nunique() > 1
+
+
+def test_the_fold_that_chose_settings_stands_apart() -> None:
+    """Chapter 8's first fold is chapter 13's; the others are what to expect."""
+    table = recorded("08-whisper-gemma", "chosen fold")
+    assert table.loc["speaker"].round(3).tolist() == [0.702, 0.522, 0.558]
+
+
+def test_a_training_that_was_longer_than_its_run_was_read_from_the_cache() -> None:
+    told = recorded("10-emosllm", "provenance").iloc[0]
+    assert told["time"].startswith("53 s")
+    assert told["training"].startswith("10,614 s (trained by an earlier run")
+    assert recorded("03-classical", "provenance")["training"].eq("").all()
+
+
+def test_means_beside_text_svm_are_those_of_the_labels() -> None:
+    table = recorded("05-gemma-lora", "beside text-svm")
+    assert table.loc["mean", ["gemma-lora", "text-svm"]].round(3).tolist() == [0.649, 0.539]
+    assert table.loc["mean without fear", ["gemma-lora", "text-svm"]].round(3).tolist() == [0.679, 0.647]
 
 
 def test_tests_come_before_folds_and_many_clips_before_few() -> None:

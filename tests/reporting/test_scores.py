@@ -1,5 +1,6 @@
 """Tables of scores: gold labels from where they belong, and numbers that a hand can check."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +12,7 @@ from emoser_lib.reporting import (
     drawn_by,
     gold_for,
     interval_table,
+    paired_table,
     rarest_label_swing,
     scheme_table,
     score_on,
@@ -87,6 +89,24 @@ def test_intervals_by_video_need_videos(demo: Corpus) -> None:
 
 def test_an_interval_that_is_not_defined_is_left_out(demo: Corpus) -> None:
     assert "bootstrap by clip, BCa" not in interval_table(demo, demo.gold_labels(), resamples=100).index
+
+
+def test_a_difference_without_the_rarest_label_is_that_of_the_others(demo: Corpus) -> None:
+    gold = demo.gold_labels()
+    blind = gold.replace({"fear": "joy"})
+    table = paired_table(demo, gold, blind, resamples=100)
+    assert list(table.index) == ["all labels", "without fear"]
+    assert table.loc["all labels", "difference"] > 1 / 6
+    assert table.loc["without fear", ["first", "second", "difference"]].tolist() == pytest.approx([1, 1, 0])
+    assert table.loc["without fear", "n"] == (gold != "fear").sum()
+
+
+def test_a_row_says_what_its_intervals_draw(demo: Corpus) -> None:
+    gold = demo.gold_labels()
+    said = gold.mask(np.arange(len(gold)) % 3 == 0, "neutral")
+    by = {unit: score_table(demo, {"a": said}, 200, by=unit).loc["a"] for unit in ("", "speaker", "video")}
+    assert [of["drawn"] for of in by.values()] == ["clip", "speaker", "video"]
+    assert len({of["low"] for of in by.values()}) == 3
 
 
 def test_schemes_by_video_share_none(demo: Corpus, texts: Clips) -> None:

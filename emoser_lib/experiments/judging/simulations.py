@@ -17,6 +17,9 @@ from emoser_lib.experiments.judging.scoring import Floats, macro_f1_from_confusi
 LEVEL = 0.95
 """Nominal coverage of the intervals, and 1 - the size of the tests (as in THAU-UPM, Table 3)."""
 
+LIKELY = 0.9
+"""Mean F1 of the other labels above which no system is taken to be (our choice): the challenge's best is below it."""
+
 ALIKE = (0.0, 0.5, 1.0)
 """How alike two systems answer, see `joint_answers`: no paper says it, so all are shown."""
 
@@ -118,6 +121,15 @@ def power(
     exchangeable = (both + both.transpose(0, 2, 1)) / 2
     critical = np.quantile(np.abs(_differences(exchangeable, counts, draws, rng)), LEVEL)
     return float(np.mean(np.abs(_differences(both, counts, draws, rng)) > critical))
+
+
+def can_have(macro_f1: float, labels: int, never: int | None) -> bool:
+    """Say whether a system that never answers one label can well have a score: the other labels' mean F1 is `LIKELY`.
+
+    >>> can_have(0.8248, 6, never=2), can_have(0.8248, 6, never=None), can_have(0.6094, 6, never=2)
+    (False, True, True)
+    """
+    return never is None or macro_f1 * labels / (labels - 1) <= LIKELY
 
 
 def coverage(

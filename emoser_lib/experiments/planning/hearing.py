@@ -128,7 +128,7 @@ class PlannedTraining:
 
 
 def trained_systems(settings: AudioSettings) -> list[PlannedTraining]:
-    """List what a chapter trains with these settings. The refit is the best one's and needs no more memory."""
+    """List what a chapter trains with these settings. A refit, the best one's or each arm's, needs no more memory."""
     folds, refit = len(settings.folds), int(isinstance(settings, RefitSettings) and settings.refit)
     match settings:
         case AuditSettings():
@@ -152,8 +152,7 @@ def trained_systems(settings: AudioSettings) -> list[PlannedTraining]:
             ]
         case Emotion2vecGemmaSettings():
             return [
-                PlannedTraining(arm, settings.encoder, settings.system(arm), folds + refit * (arm == settings.arms[0]))
-                for arm in settings.arms
+                PlannedTraining(arm, settings.encoder, settings.system(arm), folds + refit) for arm in settings.arms
             ]
         case RobustnessSettings():
             return [PlannedTraining(settings.arm, settings.encoder, settings.system(), 1)]

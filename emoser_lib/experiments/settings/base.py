@@ -148,6 +148,22 @@ class ModelSettings(Settings):
         return {"device": self.device, "dtype": self.dtype}
 
 
+def unit_of(scheme: str, held_out: bool) -> str:
+    """Return what a bootstrap draws: what the fold scheme deals out, as clips of one speaker or video are alike.
+
+    Args:
+        scheme: of the folds.
+        held_out: whether what is scored are folds of it; the official test is drawn by clip.
+
+    Returns:
+        "speaker", "video", or empty for clips; as `score_table` takes it.
+
+    >>> unit_of("speaker", True), unit_of("paper", True), unit_of("speaker", False)
+    ('speaker', '', '')
+    """
+    return {"paper": "", "session": "speaker"}.get(scheme, scheme) if held_out else ""
+
+
 class CorpusSettings(Settings):
     """Settings of 01-corpus."""
 
@@ -169,3 +185,8 @@ class ClassicalSettings(Settings):
     scheme: SchemeName
     evaluate: Literal["folds", "test"]
     resamples: int = Field(ge=100, le=100_000)
+
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws, see `unit_of`."""
+        return unit_of(self.scheme, self.evaluate == "folds")

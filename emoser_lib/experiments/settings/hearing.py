@@ -13,6 +13,7 @@ from emoser_lib.experiments.settings.base import (
     ModelSettings,
     ResultsFile,
     SchemeName,
+    unit_of,
     known_checkpoint,
     one_of,
 )
@@ -100,6 +101,11 @@ class RefitSettings(AudioSettings):
     """Settings for folds that choose, then a training on all training clips."""
 
     refit: bool
+
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws, see `unit_of`."""
+        return unit_of(self.scheme, not self.refit)
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:

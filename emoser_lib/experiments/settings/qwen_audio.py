@@ -74,6 +74,8 @@ class QwenLoraSettings(QwenAudioSettings, AdapterGridSettings):
     targets: Literal["c_attn", "q,k,v", "all-linear"]
     ears_rank: int = Field(ge=0, le=4096)
     """0: no adapter in the encoder."""
+    max_new_tokens: int = Field(default=32, ge=1, le=256)
+    """Records that are older than it do not name it."""
 
     def system(self, rank: int | None = None, alpha: int | None = None, **own: Any) -> "AudioSystem":
         """Declare the system of the parameters; by default with the first rank and alpha.

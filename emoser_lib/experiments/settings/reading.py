@@ -87,6 +87,11 @@ class AdapterGridSettings(Settings):
     predictions: ResultsFile
     """Empty: none are written."""
 
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws, see `unit_of`."""
+        return unit_of(self.scheme, not self.refit)
+
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
         cells = len(self.ranks) * len(self.alphas)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -109,6 +109,30 @@ def trained_system(
     with assembled(llm, system, hearing.encoder) as model:
         load_trained(model, path)
         yield model.eval()
+
+
+def untrained_answers(
+    llm: LLM, system: AudioSystem, hearing: Hearing, clips: Sequence[str], seed: int = 0
+) -> pd.Series:
+    """What a system says of clips before any training, its bridge with random weights: the control of a trained one.
+
+    Args:
+        llm, system, hearing: as `train_audio_cell`.
+        clips: ids.
+        seed: of the bridge's values.
+
+    Returns:
+        The likeliest label by clip id.
+    """
+    _, asked, verbaliser, _ = audio_examples(llm, system, hearing, (), clips)
+    drawn = replace(system, training=replace(system.training, seed=seed))
+    with assembled(llm, drawn, hearing.encoder) as model:
+        nothing = AudioExamples(asked.prefix, (), (), ())
+        task = AudioTask(
+            model.eval(), verbaliser.ids, system.loss, [], nothing, asked, hearing.features, hearing.waveform
+        )
+        best = task.scores().argmax(dim=1).tolist()
+    return pd.Series([verbaliser.labels[label] for label in best], pd.Index(clips, name="id"), name="predicted")
 
 
 def answers_of_cell(

@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 
-SCHEMES = ("paper", "video", "speaker")
-"""``paper`` may put clips of one video on both sides; ``video`` and ``speaker`` never share one."""
+SCHEMES = ("paper", "video", "speaker", "session")
+"""``paper`` may put clips of one video on both sides; ``video`` and ``speaker`` never share one, and ``session`` keeps
+speakers together who talk with each other in a video."""
 
 N_FOLDS = 5
 """As in THAU-UPM, section 4.2; fewer where a corpus has not so many speakers, videos or clips of a label."""
@@ -42,7 +45,8 @@ def folds(corpus: Corpus, scheme: str = "paper", n_splits: int | None = None, se
     Args:
         corpus: the corpus.
         scheme: ``paper`` = StratifiedKFold (THAU-UPM's released code); ``video`` or ``speaker`` =
-            StratifiedGroupKFold over that column (our choice).
+            StratifiedGroupKFold over that column (our choice); ``session`` = the same over speakers who share videos:
+            with IEMOCAP's five sessions, one is held out each time.
         n_splits: number of folds; by default 5 as in THAU-UPM, or as many as `most_folds` says.
         seed: shuffles before the cut; 42 as in THAU-UPM's released code.
 
@@ -91,24 +95,39 @@ def most_folds(corpus: Corpus, scheme: str = "paper") -> int:
     (2, 2)
     """
     rows = corpus.training()
-    groups = rows["id"] if scheme == "paper" else rows[scheme][rows[scheme] != ""]
+    column = {"paper": "id", "session": "speaker"}.get(scheme, scheme)
+    groups = rows[column][rows[column] != ""]
+    if scheme == "session" and len(groups):
+        groups = pd.Series(_sessions(rows.loc[groups.index]))
     return int(min(N_FOLDS, groups.nunique(), rows["label"].value_counts().max() if len(rows) else 0))
 
 
-def _groups(name: str, rows: pd.DataFrame, column: str, n_splits: int) -> np.ndarray:
+def _groups(name: str, rows: pd.DataFrame, scheme: str, n_splits: int) -> np.ndarray:
+    column = "speaker" if scheme == "session" else scheme
     empty = rows["id"][rows[column] == ""]
     if len(empty):
         raise DataError(
             f"corpus '{name}': {len(empty)} of {len(rows)} training clips (first '{empty.iloc[0]}') have an empty "
             f"'{column}': fill that column or choose another fold scheme, 'paper' needs none."
         )
-    found = rows[column].nunique()
+    groups = _sessions(rows) if scheme == "session" else rows[column].to_numpy()
+    found = len(np.unique(groups))
     if found < n_splits:
         raise DataError(
-            f"corpus '{name}': its training clips have {found} different values of '{column}', fewer than {n_splits} "
+            f"corpus '{name}': its training clips have {found} different values of '{scheme}', fewer than {n_splits} "
             f"folds: use fewer folds, or the scheme 'paper'."
         )
-    return rows[column].to_numpy()
+    return groups
+
+
+def _sessions(rows: pd.DataFrame) -> np.ndarray:
+    """A number for each clip: speakers who occur in one video, directly or through others, have the same."""
+    speaker, video = (pd.factorize(rows[column])[0] for column in ("speaker", "video"))
+    video = np.where(rows["video"] == "", -1, video) + speaker.max() + 1
+    known = video > speaker.max()
+    size = int(max(speaker.max(), video.max())) + 1
+    together = coo_array((np.ones(known.sum()), (speaker[known], video[known])), shape=(size, size))
+    return np.asarray(connected_components(together, directed=False)[1][speaker])
 
 
 def _check_labels(name: str, labels: pd.Series, n_splits: int) -> None:

@@ -9,6 +9,27 @@ from emoser_lib.reporting.audit.audit_tables import GRIDS
 
 AUDIT = "12-audit"
 
+CHOICES = (
+    ("rank and alpha of Gemma", "five folds", "nothing else is said", "section 5.1.1"),
+    ("rank 32 for the official entry of task 1", "not said", "the folds' best is another rank", "Table 3"),
+    ("rank 128 for the score in the abstract", "five folds", "tested after the evaluation had closed", "Table 3"),
+    ("Whisper or emotion2vec", "the official test", "only the better one was then tuned", "section 5.1.2"),
+    ("batch size and learning rate of Whisper-Gemma", "five folds", "of the encoder that the test chose", "Table 2"),
+    ("rank and alpha of Qwen-Audio", "five folds", "they choose rank 64, alpha 1,024", "section 5.1.2"),
+    (
+        "which Qwen-Audio is the result",
+        "the official test",
+        "the better of two entries; not the folds' choice",
+        "section 5.2",
+    ),
+)
+"""What THAU-UPM chose, on which clips as far as is said, and what follows."""
+
+
+def paper_choices() -> pd.DataFrame:
+    """Tabulate what THAU-UPM chose on which clips."""
+    return pd.DataFrame(CHOICES, columns=["choice", "looked at", "note", "place"]).set_index("choice")
+
 
 def official_test() -> dict[str, int]:
     """Count the clips of each label in the challenge's test, from a committed record that scored it.

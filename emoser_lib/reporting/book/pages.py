@@ -19,6 +19,7 @@ from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.stale import same_code
 from emoser_lib.reporting.book.uses import Library
 from emoser_lib.reporting.escaping import as_text
+from emoser_lib.reporting.recorded_tables import training_time
 
 COPIED = Path("extra")
 """Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
@@ -46,6 +47,7 @@ def run_card(record: Record) -> str:
         "accelerator": record.accelerator,
         "processes": record.computing.processes if record.computing else NOT_RECORDED,
         "time and memory": f"{record.seconds:.0f} s, {record.peak_memory_mb:,.0f} MB at most",
+        "training": training_time(record) or "none is reported",
         "commit and date": f"{record.commit or NOT_RECORDED}, {record.date}",
         "again": record.command,
     }

@@ -26,8 +26,18 @@ def claims() -> pd.DataFrame:
     return pd.DataFrame(listed).set_index("id")
 
 
-Verdict = Literal["reproduced", "consistent", "differs", "needs the paper's hardware or data", "cannot be checked"]
-"""Of the paper's number: "reproduced" or "differs". Of a statement's direction: "consistent" or "differs"."""
+Verdict = Literal[
+    "reproduced",
+    "consistent",
+    "differs",
+    "too imprecise to tell",
+    "needs the paper's hardware or data",
+    "cannot be checked",
+]
+"""Of the paper's number: "reproduced" or "differs". Of a statement's direction: "consistent" or "differs". Of both:
+"too imprecise to tell", where what was measured leaves it open (see `rules`)."""
+
+IMPRECISE: Verdict = "too imprecise to tell"
 
 NEEDS: Verdict = "needs the paper's hardware or data"
 
@@ -49,23 +59,6 @@ class Computed(Immutable):
     name: str
 
 
-class Direction(Immutable):
-    """Answer to "one system is better than another" by two systems of a record.
-
-    Attributes:
-        more, than: which is stated to be better.
-        metric: by what: "macro_f1" or "uar".
-        why: what a yes shows, in a sentence.
-    """
-
-    kind: Literal["direction"]
-    record: str
-    more: str
-    than: str
-    metric: Literal["macro_f1", "uar"]
-    why: str
-
-
 class Setting(Immutable):
     """Answer by a parameter of the profile paper: what was set is no result, but it is run as stated."""
 
@@ -76,12 +69,99 @@ class Setting(Immutable):
     contains: str = ""
 
 
+Named = dict[str, float]
+"""Row of a grid: the values of the columns that name it, such as rank and alpha."""
+
+
+class AsksScore(Immutable):
+    """Ask for a row of the record's table of scores."""
+
+    of: Literal["score"]
+    row: str
+
+
+class AsksCell(Immutable):
+    """Ask for a cell of the record's grid: its mean over the folds."""
+
+    of: Literal["cell"]
+    cell: Named
+
+
+class AsksBest(Immutable):
+    """Ask which value of a column the best cell of the record's grid has."""
+
+    of: Literal["best"]
+    column: str
+
+
+class AsksOrder(Immutable):
+    """Ask whether, of each pair of the grid's cells, the first is better than the second."""
+
+    of: Literal["order"]
+    pairs: list[tuple[Named, Named]]
+
+
+class AsksSmallGain(Immutable):
+    """Ask whether the second cell of each pair is hardly better than the first."""
+
+    of: Literal["small gain"]
+    pairs: list[tuple[Named, Named]]
+
+
+class AsksDifference(Immutable):
+    """Ask how a row of the record's scores compares with a row of another run's.
+
+    Attributes:
+        row: of this run.
+        notebook, run, other: the other run, and its row.
+        stated: what the claim states: that the first is better, or that they are alike.
+    """
+
+    of: Literal["difference"]
+    row: str
+    notebook: str
+    run: str
+    other: str
+    stated: Literal["better", "alike"]
+
+
+class AsksShare(Immutable):
+    """Ask whether more than a share of the answers is of these kinds, as the lenient parser reads them.
+
+    What the share has to be is our reading of a word such as "often".
+    """
+
+    of: Literal["share"]
+    kinds: list[str]
+    above: float
+
+
+class AsksRecalls(Immutable):
+    """Ask whether each label's recall is above a value, which is our reading of a word such as "consistent"."""
+
+    of: Literal["recalls"]
+    above: float
+
+
+Asks = Annotated[
+    AsksScore | AsksCell | AsksBest | AsksOrder | AsksSmallGain | AsksDifference | AsksShare | AsksRecalls,
+    Field(discriminator="of"),
+]
+
+
 class NeedsRun(Immutable):
-    """Answer that needs a run of the profile paper, named here."""
+    """Answer that needs a run of the profile paper.
+
+    Attributes:
+        notebook, run: which.
+        asks: what its record is asked for.
+        why: what a reader has to know of the answer.
+    """
 
     kind: Literal["needs"]
     notebook: str
     run: str
+    asks: Asks
     why: str = ""
 
 
@@ -92,7 +172,7 @@ class Nothing(Immutable):
     why: str
 
 
-AnsweredBy = Annotated[FromRecord | Computed | Direction | Setting | NeedsRun | Nothing, Field(discriminator="kind")]
+AnsweredBy = Annotated[FromRecord | Computed | Setting | NeedsRun | Nothing, Field(discriminator="kind")]
 
 
 class Claim(Immutable):

@@ -12,7 +12,7 @@ from emoser_lib.experiments.runs.records import Record, published_records
 from emoser_lib.reporting.ledger.checks import planned, planned_run
 from emoser_lib.reporting.ledger.claims import NeedsRun, Verdict, claims
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry
-from emoser_lib.reporting.recorded_tables import evaluated_on
+from emoser_lib.reporting.recorded_tables import evaluated_on, scored_system
 from emoser_lib.reporting.tables import paper_intervals, paper_scores
 
 PLANNED = (
@@ -63,9 +63,7 @@ def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
             "run": f"{record.notebook}, {record.run}",
             "corpus": record.corpus.name if record.corpus else "",
             "macro-F1": record.metrics["macro_f1"],
-            "n": next(
-                of["n"] for of in record.metrics["scores"].values() if of["macro_f1"] == record.metrics["macro_f1"]
-            ),
+            "n": scored_system(record)[1]["n"],
             "training, minutes": record.metrics["seconds"] / 60,
             "threads": record.metrics["threads"],
             "memory, GB": record.peak_memory_mb / 1000,
@@ -141,11 +139,7 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
         )
     for record in published_records() if records is None else records:
         if {"macro_f1", "seconds", "scores"} <= record.metrics.keys() and not chooses(record):
-            name, scored = next(
-                (name, of)
-                for name, of in record.metrics["scores"].items()
-                if of["macro_f1"] == record.metrics["macro_f1"]
-            )
+            name, scored = scored_system(record)
             path = ROOT / "notebooks" / f"{record.notebook}.ipynb"
             run = PlannedRun(path, record.profile, record.run, record.parameters, {})
             rows.append(

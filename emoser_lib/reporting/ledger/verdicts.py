@@ -4,24 +4,36 @@ A claim about the papers' own numbers is answered by the papers' checkpoints and
 the direction of a statement at most, and its reason says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any, get_args
 
 import pandas as pd
 
 from emoser_lib.environment import ROOT
 from emoser_lib.errors import DataError, UsageError, did_you_mean
+from emoser_lib.experiments import paper_interval
 from emoser_lib.experiments.runs.profiles import plan
 from emoser_lib.experiments.runs.records import Record, published_records
+from emoser_lib.experiments.training.folds import N_FOLDS
 from emoser_lib.reporting.ledger.checks import CHECKS
 from emoser_lib.reporting.ledger.claims import (
+    IMPRECISE,
     NEEDS,
     UNKNOWN,
+    AsksBest,
+    AsksCell,
+    AsksDifference,
+    AsksOrder,
+    AsksRecalls,
+    AsksScore,
+    AsksShare,
+    AsksSmallGain,
     Claim,
     ClaimFinding,
     Computed,
-    Direction,
     FromRecord,
+    Named,
     NeedsRun,
     Nothing,
     Setting,
@@ -30,6 +42,20 @@ from emoser_lib.reporting.ledger.claims import (
     compared,
     read_claims,
     the_record,
+)
+from emoser_lib.reporting.ledger.rules import (
+    Judged,
+    cell_of,
+    difference_of,
+    estimate_of,
+    fold_difference,
+    judged_best,
+    judged_order,
+    judged_recalls,
+    judged_score,
+    judged_share,
+    judged_small_gain,
+    row_of,
 )
 from emoser_lib.values import Immutable
 
@@ -66,8 +92,6 @@ def find(claim: Claim, claims: Mapping[str, Claim], records: Mapping[str, Record
             if answer.name not in CHECKS:
                 raise DataError(f"claim '{claim.id}': there is no check '{answer.name}' in checks.")
             return CHECKS[answer.name](claim, claims, records)
-        case Direction():
-            return _direction(claim, answer, records)
         case Setting():
             return _setting(claim, answer)
         case NeedsRun():
@@ -93,35 +117,19 @@ def _from_record(claim: Claim, answer: FromRecord, records: Mapping[str, Record]
     )
 
 
-def _direction(claim: Claim, answer: Direction, records: Mapping[str, Record]) -> ClaimFinding:
-    record = the_record(answer.record, records)
-    scores = at(record, "scores")
-    more, than = scores[answer.more], scores[answer.than]
-    prefix = "uar_" if answer.metric == "uar" else ""
-    low, high = more[f"{prefix}low"], more[f"{prefix}high"]
-    apart = low > than[f"{prefix}high"]
-    reverse = high < than[f"{prefix}low"]
-    name = {"macro_f1": "macro-F1", "uar": "UAR"}[answer.metric]
-    told = (
-        f"{answer.more} {more[answer.metric]:.3f}, {answer.than} {than[answer.metric]:.3f} ({name}, "
-        f"{record.corpus.name if record.corpus else 'no corpus'})"
-    )
-    verdict: Verdict = "consistent" if apart else "differs" if reverse else UNKNOWN
-    reason = {
-        "consistent": f"Its direction only: {answer.why}",
-        "differs": "Its direction only, and it is the other way round here.",
-        UNKNOWN: "Here the two cannot be told apart: their intervals overlap.",
-    }[verdict]
+def _of_record(record: Record, judged: Judged, system: str = "") -> ClaimFinding:
+    """What a rule found in a record."""
+    low, high = judged.estimate[1:]
     return ClaimFinding(
-        verdict=verdict,
-        reason=reason,
-        measured=told,
-        low=low,
-        high=high,
-        system=answer.more,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        measured=judged.measured,
+        low=None if isnan(low) else low,
+        high=None if isnan(high) else high,
+        system=system,
         notebook=record.notebook,
         profile=record.profile,
-        record=answer.record,
+        record=record.name,
     )
 
 
@@ -151,36 +159,75 @@ def _same(value: object, stated: str | float) -> bool:
 
 
 def _needs(claim: Claim, answer: NeedsRun, records: Mapping[str, Record]) -> ClaimFinding:
-    _run(answer.notebook, answer.run)
-    found = records.get(f"{answer.notebook}-paper-{answer.run}")
-    if found is not None and claim.metric == "macro-F1" and claim.split == "test" and claim.value is not None:
-        return _scored(claim, found)
+    runs = [(answer.notebook, answer.run)]
+    if isinstance(answer.asks, AsksDifference):
+        runs.append((answer.asks.notebook, answer.asks.run))
+    for run in runs:
+        _run(*run)
+    found = [records[f"{notebook}-paper-{run}"] for notebook, run in runs if f"{notebook}-paper-{run}" in records]
+    if len(found) == len(runs):
+        return _asked(claim, answer, found)
     return ClaimFinding(
         verdict=NEEDS,
-        reason=answer.why or "No run with the paper's checkpoint, data and GPU is recorded.",
+        reason=f"No run with the paper's checkpoint, data and GPU is recorded. {answer.why}".strip(),
         notebook=answer.notebook,
-        command=_command(answer.notebook, answer.run),
+        command=" && ".join(_command(*run) for run in runs),
     )
 
 
-def _scored(claim: Claim, record: Record) -> ClaimFinding:
-    """A score of the paper's own run: the same if the paper's number is in our interval."""
-    assert claim.value is not None
-    value = at(record, "macro_f1")
-    scores = at(record, "scores")
-    system, scored = next((name, of) for name, of in scores.items() if of["macro_f1"] == value)
-    same = scored["low"] <= claim.value <= scored["high"]
-    return ClaimFinding(
-        verdict="reproduced" if same else "differs",
-        reason=f"The paper's number is {'in' if same else 'outside'} the 95 % interval of ours.",
-        measured=f"{value:.4f}",
-        low=scored["low"],
-        high=scored["high"],
-        system=system,
-        notebook=record.notebook,
-        profile=record.profile,
-        record=record.name,
-    )
+def _asked(claim: Claim, answer: NeedsRun, records: Sequence[Record]) -> ClaimFinding:
+    """What the records of the paper's own runs say of a claim."""
+    record, system = records[0], ""
+    match answer.asks:
+        case AsksScore(row=row):
+            judged = judged_score(*_stated(claim), estimate_of(row_of(record, row)))
+            system = row
+        case AsksCell(cell=cell):
+            judged = judged_score(*_stated(claim), estimate_of(cell_of(record, cell)))
+        case AsksBest(column=column):
+            assert claim.value is not None
+            judged = judged_best(record, column, claim.value)
+        case AsksOrder(pairs=pairs) | AsksSmallGain(pairs=pairs):
+            cells = [[cell_of(record, named) for named in pair] for pair in pairs]
+            if isinstance(answer.asks, AsksOrder):
+                differences = [fold_difference(record, *pair) for pair in cells]
+                judged = judged_order(differences, [" less ".join(map(_cell_name, pair)) for pair in pairs])
+            else:
+                differences = [fold_difference(record, *pair[::-1]) for pair in cells]
+                names = [" less ".join(map(_cell_name, pair[::-1])) for pair in pairs]
+                margins = [_own_width(pair[0]["macro_f1"], claim.n) for pair in cells]
+                judged = judged_small_gain(differences, names, margins)
+        case AsksDifference(row=row, other=other, stated=stated):
+            rows = [estimate_of(row_of(one, name)) for one, name in zip(records, (row, other), strict=True)]
+            judged = judged_order([difference_of(*rows)], [f"{row} less {other}"])
+            if stated == "alike":
+                apart = judged.verdict != IMPRECISE
+                judged = judged._replace(verdict="differs") if apart else judged._replace(reason=NOT_SHOWN_TO_BE_NONE)
+        case AsksShare(kinds=kinds, above=above):
+            judged = judged_share(record, kinds, above)
+        case AsksRecalls(above=above):
+            judged = judged_recalls(record, above)
+    reason = f"{judged.reason} {answer.why}".strip()
+    return _of_record(record, judged._replace(reason=reason), system)
+
+
+NOT_SHOWN_TO_BE_NONE = "The 95 % interval of the difference holds zero: not found is not shown to be none."
+
+
+def _stated(claim: Claim) -> tuple[float, int]:
+    """A score, and the clips that it is of; a mean over folds is of one fold's."""
+    if claim.value is None or claim.n is None:
+        raise DataError(f"claim '{claim.id}' has no score or no number of clips, and a score is asked for: mend it.")
+    return claim.value, claim.n // N_FOLDS if claim.split == "cv" else claim.n
+
+
+def _own_width(score: float, n: int | None) -> float:
+    assert n is not None
+    return paper_interval(score, n // N_FOLDS)[1] - score
+
+
+def _cell_name(named: Named) -> str:
+    return " and ".join(f"{column} {value:g}" for column, value in named.items())
 
 
 def _run(notebook: str, run: str) -> Mapping[str, Any]:
@@ -202,6 +249,12 @@ def check_verdict(given: str) -> None:
     if given not in get_args(Verdict):
         hint = did_you_mean(given, list(get_args(Verdict)))
         raise UsageError(f"'{given}' is not a verdict{hint}: use one of {', '.join(get_args(Verdict))}.")
+
+
+def scores_measured(entries: Sequence[LedgerEntry]) -> tuple[int, int]:
+    """Count the papers' own scores that were measured again with the paper's models and data, and all their scores."""
+    scores = [entry for entry in entries if entry.claim.metric and entry.claim.value is not None]
+    return sum(entry.finding.profile == "paper" for entry in scores), len(scores)
 
 
 def counts(entries: list[LedgerEntry]) -> pd.DataFrame:

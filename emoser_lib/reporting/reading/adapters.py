@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
+from emoser_lib.experiments.judging.intervals import fold_interval
 from emoser_lib.experiments.training.cells import Cell
+from emoser_lib.experiments.training.folds import N_FOLDS
 from emoser_lib.reporting.scores import gold_for, score_on
 from emoser_lib.systems.declared import Lora, TextSystem
 from emoser_lib.systems.reading.llm import LLM
@@ -58,33 +60,41 @@ def batch_sizes(examples: TextExamples, clips: int) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["positions", "with logits"])
 
 
-def grid_table(corpus: Corpus, grid: Grid, by: By = rank_and_alpha) -> pd.DataFrame:
+def grid_table(
+    corpus: Corpus, grid: Grid, by: By = rank_and_alpha, folds: Sequence[int] = range(N_FOLDS)
+) -> pd.DataFrame:
     """Tabulate mean macro-F1 over the folds per system of a grid, best first, as in THAU-UPM, section 5.1.1.
 
     Args:
         corpus: gives the gold labels.
         grid: the cells.
         by: the columns that name a system.
+        folds: which ones the cells are of.
 
     Returns:
-        One row per system: what ``by`` gives, macro_f1 (mean), sd (over folds, if there are several), folds (their
-        number), trainable, and seconds per step.
+        One row per system: what ``by`` gives, macro_f1 (mean), folds (their number), trainable, seconds per step; of
+        several folds also sd, low and high (see `intervals.fold_interval`), and macro-F1 of each.
     """
     rows = []
     for system, cells in grid.items():
         scores = pd.Series([score_on(corpus, cell.predicted()).macro_f1 for cell in cells])
+        several = {}
+        if len(cells) > 1:
+            low, high = fold_interval(list(scores))
+            several = {"sd": scores.std(), "low": low, "high": high}
+            several |= {f"fold {fold}": score for fold, score in zip(folds, scores, strict=False)}
         seconds = sum(cell.seconds for cell in cells) / max(1, sum(cell.steps for cell in cells))
         rows.append(
             {
                 **by(system),
                 "macro_f1": scores.mean(),
-                "sd": scores.std(),
                 "folds": len(cells),
                 "trainable": cells[0].trainable,
                 "seconds_per_step": seconds,
+                **several,
             }
         )
-    table = pd.DataFrame(rows).dropna(axis=1, how="all")  # of one fold there is no sd
+    table = pd.DataFrame(rows)
     return table.sort_values("macro_f1", ascending=False, ignore_index=True) if len(table) else table
 
 

@@ -16,7 +16,7 @@ from emoser_lib.systems.prompts.text import AUDIO, PromptBatch, prompt_named
 from emoser_lib.systems.prompts.words import WORDS, words_for
 from emoser_lib.systems.reading.answers import ParsedAnswer, count_answers, parse_answer, to_label
 from emoser_lib.systems.reading.verbaliser import Verbaliser
-from emoser_lib.systems.reading.zero_shot import CONTENT_FREE, calibrated, label_scores, predict
+from emoser_lib.systems.reading.zero_shot import CONTENT_FREE, CUT_OFF, calibrated, label_scores, predict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -74,8 +74,9 @@ def word_pieces(tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str], aft
 
 
 def answer_counts(answers: Sequence[str], labels: Sequence[str]) -> pd.DataFrame:
-    """Count the answers of each kind, read strictly and leniently."""
-    rows = {mode: count_answers(read(answers, labels, mode)) for mode in ("strict", "lenient")}
+    """Count the answers of each kind, read strictly and leniently, and those that were cut off (see `CUT_OFF`)."""
+    cut = sum(answer.endswith(CUT_OFF) for answer in answers)
+    rows = {mode: count_answers(read(answers, labels, mode)) | {"cut off": cut} for mode in ("strict", "lenient")}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("parser")
 
 
@@ -159,17 +160,40 @@ def prompt_variants(
 
     rows: dict[str, dict[str, str | float]] = {}
     for name in names:
-        prompt = prompt_named(name)
-        words = next(x for x, known in WORDS.items() if set(known.values()) <= set(prompt.words))
-        batch = prompt.encode(llm.tokenizer, [*clips["transcription"], *CONTENT_FREE], chat)
-        verbaliser = Verbaliser.build(llm.tokenizer, words_for(corpus.labels, words, own=True), after=batch.tail)
-        scores = label_scores(llm.model, batch, verbaliser, batch_size, list(clips["id"]))
-        scores, empty = scores[: len(clips)], scores[len(clips) :]
-        rows[name] = {"words": words}
-        for column, values in {"macro-F1": scores, "calibrated": calibrated(scores, empty)}.items():
-            predicted = pd.Series(predict(values, corpus.labels), index=clips["id"])
-            rows[name][column] = score_on(corpus, predicted).macro_f1
+        said = zero_shot(llm, corpus, clips, name, chat, batch_size)
+        rows[name] = {"words": words_of(name)} | {way: score_on(corpus, told).macro_f1 for way, told in said.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("prompt")
+
+
+def words_of(prompt: str) -> str:
+    """Name the word set that a prompt offers."""
+    offered = prompt_named(prompt).words
+    return next(name for name, known in WORDS.items() if set(known.values()) <= set(offered))
+
+
+def zero_shot(
+    llm: "LLM", corpus: Corpus, clips: pd.DataFrame, prompt: str, chat: str = "auto", batch_size: int = 16
+) -> dict[str, pd.Series]:
+    """Label clips by the likeliest of the words that a prompt offers, without any training.
+
+    Args:
+        llm: the model.
+        corpus: gives the label set.
+        clips: rows of its frame.
+        prompt: its name.
+        chat: see `prompts.chat_of`.
+        batch_size: clips run at once.
+
+    Returns:
+        Labels by clip id, as it is ("macro-F1") and "calibrated" (`zero_shot.calibrated`).
+    """
+    batch = prompt_named(prompt).encode(llm.tokenizer, [*clips["transcription"], *CONTENT_FREE], chat)
+    verbaliser = Verbaliser.build(llm.tokenizer, words_for(corpus.labels, words_of(prompt), own=True), after=batch.tail)
+    scores = label_scores(llm.model, batch, verbaliser, batch_size, list(clips["id"]))
+    scores, empty = scores[: len(clips)], scores[len(clips) :]
+    ways = {"macro-F1": scores, "calibrated": calibrated(scores, empty)}
+    ids = pd.Index(clips["id"], name="id")
+    return {way: pd.Series(predict(values, corpus.labels), ids, name="predicted") for way, values in ways.items()}
 
 
 def _macro_f1_of(gold: pd.Series, predicted: pd.Series, labels: Sequence[str]) -> float:

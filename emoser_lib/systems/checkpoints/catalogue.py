@@ -21,6 +21,7 @@ class CheckpointFacts:
             (`emoser checkpoint convert`).
         dtype: in which the hub stores the weights.
         architecture: its configuration as far as it decides sizes, ``model_type`` included; empty where it is shipped.
+        languages: in which it is available, by its model card; empty where that was not looked up.
     """
 
     licence: str
@@ -30,6 +31,7 @@ class CheckpointFacts:
     revision: str | None = None
     dtype: str = "bfloat16"
     architecture: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    languages: str = ""
 
 
 def _llm(
@@ -184,6 +186,7 @@ CHECKPOINTS: Mapping[str, CheckpointFacts] = MappingProxyType(
             gated=True,
             revision="d750f5eceb83e978c09e2b3597c2a8784e381022",
             architecture=GEMMA_2B,
+            languages="English",
         ),
         "google/gemma-2b": CheckpointFacts(
             GEMMA_LICENCE,
@@ -191,6 +194,7 @@ CHECKPOINTS: Mapping[str, CheckpointFacts] = MappingProxyType(
             gated=True,
             revision="9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
             architecture=GEMMA_2B,
+            languages="English",
         ),
         "google/gemma-3-270m": CheckpointFacts(
             GEMMA_LICENCE,

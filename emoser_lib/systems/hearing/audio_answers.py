@@ -1,7 +1,6 @@
 """What a language model that hears writes as its answer, several clips at once."""
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +8,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.audio_task import AudioTask
-from emoser_lib.systems.reading.zero_shot import Decoding, answer_ends
+from emoser_lib.systems.reading.zero_shot import Decoding, answer_ends, answer_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -52,5 +51,4 @@ def generate_audio_answers(
     written = model.llm.generate(  # type: ignore[operator]  # PeftModel hands it on
         inputs_embeds=embeddings, attention_mask=mask, generation_config=decoding.config(ends)
     )
-    said = [list(takewhile(lambda token: token not in ends, row)) for row in written.tolist()]
-    return [str(tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in said]
+    return [answer_of(tokenizer, row, ends, decoding) for row in written.tolist()]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 CONTENT_FREE = ("N/A", "", "[MASK]")
 """Inputs that say nothing (Zhao et al. 2021, arXiv 2102.09690, section 5): what a model answers to them is its bias."""
 
+CUT_OFF = " […]"
+"""What stands behind an answer that was still going on when it had as many tokens as it may have."""
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -41,6 +44,7 @@ class Decoding:
         top_k: for sampling, among the k likeliest only; None for all.
         top_p: for sampling, among the likeliest that make up this probability; None for all.
         seed: for sampling.
+        mark_cut: put `CUT_OFF` behind answers that did not come to their end.
 
     Raises:
         UsageError: no tokens, or a sampling option without ``do_sample``.
@@ -52,6 +56,7 @@ class Decoding:
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
+    mark_cut: bool = False
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -182,9 +187,24 @@ def generate_answers(
                 past_key_values=_states(cache, len(clips)),
             )
         for clip, row in zip(clips, written[:, ids.shape[1] :].tolist(), strict=True):
-            said = list(takewhile(lambda token: token not in ends, row))
-            answers[clip] = str(tokenizer.decode(said, skip_special_tokens=True)).strip()
+            answers[clip] = answer_of(tokenizer, row, ends, decoding)
     return answers
+
+
+def answer_of(
+    tokenizer: "PreTrainedTokenizerBase", written: Sequence[int], ends: Sequence[int], decoding: Decoding
+) -> str:
+    """The text of an answer's tokens, up to the first that ends it; with `CUT_OFF` behind it where none does.
+
+    Args:
+        tokenizer: the model's own.
+        written: token ids, with padding behind the end.
+        ends: from `answer_ends`.
+        decoding: says whether answers that were cut off are marked.
+    """
+    said = list(takewhile(lambda token: token not in ends, written))
+    text = str(tokenizer.decode(said, skip_special_tokens=True)).strip()
+    return text + CUT_OFF if decoding.mark_cut and len(said) == len(written) else text
 
 
 def _may_pad(cache: PrefixCache, longest: int) -> bool:

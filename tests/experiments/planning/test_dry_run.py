@@ -342,7 +342,8 @@ def test_an_encoder_that_is_trained_along_needs_more(root: Path) -> None:
     assert trained.systems[0].memory.activations > frozen.systems[0].memory.activations
     assert (trained.encoders[0].recordings.bytes, frozen.systems[0].stated) == (0, None)
     assert frozen.encoders[0].recordings.clip_bytes == 460 * 512 * 4
-    grid = hears(root, "08-whisper-gemma", "grid", folds=[0, 1], **{k: v for k, v in given.items() if k != "folds"})
+    given |= {"folds": [0, 1], "weights": ["none", "inverse", "normalised", "sqrt"], "refit": True}
+    grid = hears(root, "08-whisper-gemma", "table-2", **given)
     # Two batch sizes, two rates, three more weights of the labels, two folds, and the refit.
     assert grid.trainings == (2 * 2 + 3) * 2 + 1
 

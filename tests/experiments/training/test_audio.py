@@ -16,7 +16,7 @@ from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import Fold, evaluation_folds, folds, write_submission
 from emoser_lib.experiments.judging.submission import read_submission
-from emoser_lib.experiments.training.audio import answers_of_cell, train_audio_cell, train_audio_grid
+from emoser_lib.experiments.training.audio import answers_of_cell, train_audio_cell, train_audio_grid, untrained_answers
 from emoser_lib.experiments.training.folds import fewer_clips
 from emoser_lib.systems.arms import ARMS, DIFFERENCES, arm_values, arms_table
 from emoser_lib.systems.declared import AudioSystem, Linear, Lora, Loss, Queries, Training
@@ -132,6 +132,11 @@ def test_answers_come_from_what_was_trained_and_need_the_audio(llm: LLM, encoder
     deaf = answers_of_cell(llm, system, replace(hearing, corpus=corpus), cell, CUT.validation[:3], tmp_path)
     assert deaf["p without"].round(4).nunique() == 1
     assert deaf["p with"].round(4).nunique() == 3
+    # A random projector is another one for each seed, and not the trained one.
+    random = [untrained_answers(llm, system, hearing, CUT.validation, seed) for seed in (0, 0, 1)]
+    assert random[0].equals(random[1])
+    assert not random[0].equals(random[2])
+    assert not random[0].equals(cell.predicted())
     (tmp_path / cell.key / "trained.safetensors").unlink()
     with pytest.raises(DataError, match="delete its folder"):
         answers_of_cell(llm, system, hearing, cell, CUT.validation[:1], tmp_path)

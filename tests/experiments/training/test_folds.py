@@ -71,6 +71,24 @@ def test_no_group_is_on_both_sides(scheme: str, corpus: Corpus) -> None:
         assert not {group_of[clip] for clip in fold.train} & {group_of[clip] for clip in fold.validation}
 
 
+def test_by_session_each_fold_holds_out_whoever_talks_with_each_other() -> None:
+    """Two speakers a session, who share its dialogues: as in IEMOCAP."""
+    rows = [(session, who, dialogue) for session in range(5) for who in "FM" for dialogue in range(3)] * 2
+    frame = build_frame(
+        {
+            "id": [f"clip{row}" for row in range(len(rows))],
+            "label": ["joy", "anger"] * (len(rows) // 2),
+            "split": ["train"] * len(rows),
+            "speaker": [f"Ses{session}{who}" for session, who, _ in rows],
+            "video": [f"Ses{session}-{dialogue}" for session, _, dialogue in rows],
+        }
+    )
+    session_of = dict(zip(frame["id"], (session for session, *_ in rows), strict=True))
+    held_out = [{session_of[clip] for clip in fold.validation} for fold in folds(Corpus("mine", frame), "session")]
+    assert sorted(map(len, held_out)) == [1] * 5
+    assert set.union(*held_out) == set(range(5))
+
+
 def test_paper_folds_keep_the_proportions_of_the_labels() -> None:
     corpus = corpus_of(["neutral"] * 50 + ["joy"] * 25 + ["fear"] * 5)
     label_of = dict(zip(corpus.frame["id"], corpus.frame["label"], strict=True))

@@ -1,6 +1,7 @@
 """Cells: trained once, kept whole, gone on with after a kill, and never taken for another's."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import evaluation_folds, folds
 from emoser_lib.experiments.training.cells import kept_cell
 from emoser_lib.experiments.training.folds import fewer_clips
-from emoser_lib.experiments.training.text import train_cell, untrained
+from emoser_lib.experiments.training.text import train_cell, untrained, written_by_cell
 from emoser_lib.systems.declared import Lora, TextSystem, Training
 from emoser_lib.systems.fitting import Trained
+from emoser_lib.systems.reading.answers import parse_answer
 from emoser_lib.systems.reading.llm import LLM
 
 DEMO = load_corpus("demo")
@@ -41,6 +43,14 @@ def test_a_finished_cell_is_read_not_trained_again(llm: LLM, tmp_path: Path) -> 
     assert train_cell(llm, QUICK, DEMO, CUT, tmp_path) == cell
     assert (folder / "cell.json").stat().st_mtime_ns == written
     assert {path.name for path in folder.iterdir()} == {".lock", "adapter", "cell.json", "whole.json"}
+    # What it writes is mostly the label that it finds likeliest, in the words of the prompt or of the label.
+    said = written_by_cell(llm, QUICK, DEMO, cell, home=tmp_path)
+    assert tuple(said.index) == CUT.validation
+    read = said.map(lambda text: parse_answer(text, DEMO.labels, "lenient").label)
+    assert (read == cell.predicted()).mean() > 0.5
+    shutil.rmtree(folder / "adapter")
+    with pytest.raises(DataError, match="delete the cell's folder"):
+        written_by_cell(llm, QUICK, DEMO, cell, home=tmp_path)
 
 
 def test_whatever_changes_the_result_is_another_cell(llm: LLM, tmp_path: Path) -> None:

@@ -219,16 +219,16 @@ def test_in_the_recorded_runs_who_only_reads_is_at_chance_and_who_hears_is_not()
     assert run.loc["whisper-gemma", "UAR low"] > run.loc["audio-svm", "UAR high"] > chance
 
 
-def test_the_goal_is_missed_on_new_voices_as_they_are_and_met_on_normalised_ones() -> None:
+def test_a_classifier_of_the_same_frames_is_not_below_the_language_model() -> None:
     """What chapter 8 says of its recorded runs, and of the classifier it sets beside them."""
-    goal, scores = 0.65, recorded("08-whisper-gemma", "scores")
+    scores = recorded("08-whisper-gemma", "scores")
     reached = scores.loc["whisper-gemma"].set_index("run")["UAR"]
-    assert reached["speaker"] < goal < reached["normalised"]
     assert scores.loc["text-svm"].set_index("run")["UAR low"]["normalised"] < 1 / 6 + 0.01
     heard = recorded("08-whisper-gemma", "voices")
     assert set(heard["run"]) == {"normalised"}
     frames = heard["uar"].drop("acoustic statistics").droplevel("heard as")
-    assert frames["new voices"] < goal < frames["known voices"] < frames["new voices, normalised"]
+    assert frames["new voices"] > reached["speaker"]
+    assert frames["new voices, normalised"] > reached["normalised"]
     assert frames["new voices, normalised"] == pytest.approx(reached["normalised"], abs=0.02)
 
 

@@ -27,6 +27,7 @@ from emoser_lib.systems.reading.llm import load_llm
 from emoser_lib.systems.reading.verbaliser import Verbaliser
 from emoser_lib.systems.reading.zero_shot import (
     CONTENT_FREE,
+    CUT_OFF,
     Decoding,
     calibrated,
     generate_answers,
@@ -156,6 +157,10 @@ def test_an_answer_stops_at_the_end_of_its_turn(model, tokenizer, prompts):
     ended = PromptBatch(prompts.prefix, prompts.rests, prompts.tail, token)
     answers = generate_answers(model, tokenizer, ended, Decoding(max_new_tokens=8))
     assert answers == [text_of(tokenizer, ids) for ids in stopped]
+    marked = generate_answers(model, tokenizer, ended, Decoding(max_new_tokens=8, mark_cut=True))
+    went_on = [end not in ids for ids in written]
+    assert True in went_on
+    assert marked == [told + CUT_OFF * cut for told, cut in zip(answers, went_on, strict=True)]
 
 
 def test_sampling_follows_its_seed(model, tokenizer, prompts):

@@ -1,0 +1,66 @@
+"""The code of the solutions runs. A few are executed here; of all, `make exercises` leaves what came out."""
+
+import importlib
+import json
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from emoser_lib.cli.run import planned_runs
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+SHORT = {"ex-scoring-seed", "ex-corpus-own"}
+"""Executed each time: those that train nothing."""
+
+PENDING: set[str] = set()
+"""Not executed yet since their code was written."""
+
+
+@pytest.fixture
+def script(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(root / "scripts"))
+    return importlib.import_module("exercises")
+
+
+def test_what_the_solutions_show_was_executed_as_it_stands(script: ModuleType, root: Path) -> None:
+    """Whoever changes a solution's code executes it: `make exercises`."""
+    kept = json.loads((root / "book" / "exercises.json").read_text(encoding="utf-8"))
+    shown = {label: code for path in NOTEBOOKS for label, _, code in script.solutions(path)}
+    assert len(shown) > 20
+    assert {label: of["code"] for label, of in kept.items()} == {label: shown.get(label) for label in kept}
+    assert set(shown) - set(kept) == PENDING
+
+
+def test_the_parameters_of_each_command_pass_their_checks(script: ModuleType) -> None:
+    commands = [
+        shlex.split(line.replace("$k", "4").removeprefix("for k in 1 4 16; do ").removesuffix("; done"))
+        for path in NOTEBOOKS
+        for _, language, code in script.solutions(path)
+        if language == "bash"
+        for line in code.splitlines()
+    ]
+    assert len(commands) > 20
+    for command in commands:
+        assert command[:2] == ["emoser", "run"]
+        options = command[3:]
+        assert set(options[::3]) <= {"-p"}
+        assert planned_runs(command[2], "demo", None, list(zip(options[1::3], options[2::3], strict=True)), {})
+
+
+@pytest.mark.parametrize("label", sorted(SHORT))
+def test_short_solutions_run(script: ModuleType, label: str) -> None:
+    [(path, language, code)] = [
+        (path, language, code)
+        for path in NOTEBOOKS
+        for named, language, code in script.solutions(path)
+        if named == label
+    ]
+    assert script.executed(path, language, code)
+
+
+def test_a_solution_that_fails_is_not_kept(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(script.subprocess.CalledProcessError):
+        script.executed(tmp_path / "none.ipynb", "bash", "emoser run 05-gemma-lora -p ranks nonsense")
