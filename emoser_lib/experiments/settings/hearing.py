@@ -13,9 +13,9 @@ from emoser_lib.experiments.settings.base import (
     ModelSettings,
     ResultsFile,
     SchemeName,
-    unit_of,
     known_checkpoint,
     one_of,
+    unit_of,
 )
 from emoser_lib.experiments.training.evaluation import evaluation_folds
 from emoser_lib.experiments.training.folds import N_FOLDS, Fold, check_speakers, chosen_folds

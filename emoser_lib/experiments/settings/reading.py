@@ -22,6 +22,7 @@ from emoser_lib.experiments.settings.base import (
     SchemeName,
     Settings,
     one_of,
+    unit_of,
 )
 
 
