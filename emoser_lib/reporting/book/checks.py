@@ -105,11 +105,10 @@ def _section(check: LongCheck) -> str:
     rows = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in check.rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     old = " The code has changed since." if check.is_stale else ""
-    told = (
-        f"{check.about} <code>{escape(check.command)}</code>, {escape(check.date[:10])}, {escape(str(check.commit))}."
-    )
+    when = f"{escape(check.date[:10])}, {escape(str(check.commit))}"
+    told = f"{escape(check.about)} <code>{escape(check.command)}</code>, {when}."
     return (
-        f"## {check.title}\n\n<p>{told}{old}</p>\n\n"
+        f"## {escape(check.title)}\n\n<p>{told}{old}</p>\n\n"
         f"<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='{escape(check.title)}'>"
         f"<table class='table emoser-status'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

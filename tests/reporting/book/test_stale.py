@@ -190,7 +190,7 @@ def test_a_page_has_todays_words_and_the_runs_outputs() -> None:
 
 
 FAKE = """#!{python}
-import shutil, sys
+import json, shutil, sys
 from pathlib import Path
 from emoser_lib.experiments.runs.profiles import plan
 notebook = Path(sys.argv[2])
@@ -199,7 +199,8 @@ _, _, _, _, profile, _, name = sys.argv
 folder = Path("runs") / run.chapter / run.key
 folder.mkdir(parents=True, exist_ok=True)
 shutil.copy(notebook, folder)
-shutil.copy(sorted(Path("book/records").glob("03-*.json"))[0], folder / "record.json")
+record = json.loads(sorted(Path("book/records").glob("03-*.json"))[0].read_text()) | {{"key": run.key}}
+(folder / "record.json").write_text(json.dumps(record))
 """
 
 
