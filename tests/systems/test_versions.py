@@ -325,7 +325,7 @@ def test_moved_numbers_ask_for_another_version() -> None:
 
 
 KEPT = [
-    *(f"emoser_lib.experiments.training.{name}" for name in ("text", "audio", "qwen_audio", "conditions")),
+    *(f"emoser_lib.experiments.training.{name}" for name in ("text", "audio", "qwen_audio", "conditions", "written")),
     "emoser_lib.systems.hearing.encoders.loading",
     "emoser_lib.systems.hearing.speaker_normalisation",
 ]

@@ -3,22 +3,20 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
-from emoser_lib.experiments.training.audio import trained_system
-from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.systems.declared import AudioSystem
 from emoser_lib.systems.device import enough_memory
 from emoser_lib.systems.hearing import audio_answers
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask, audio_examples
-from emoser_lib.systems.hearing.encoding import Hearing, hear
+from emoser_lib.systems.hearing.encoding import hear
 from emoser_lib.systems.hearing.feature_cache import frames_depend_on
 from emoser_lib.systems.prompts.audio import audio_prompt
 from emoser_lib.systems.qwen_audio import QwenAudio
@@ -57,7 +55,7 @@ def qwen_answers(
     def run(task: AudioTask, entries: list[int]) -> list[str]:
         return audio_answers.generate_audio_answers(task, tokenizer, end, entries, decoding)
 
-    said = asked.kept({"decoding": asdict(decoding), "end": end}, run, batch_size, home)
+    said = asked.kept({"decoding": decoding.identity, "end": end}, run, batch_size, home)
     return pd.Series(said, name="answer").reindex(list(ids)).rename_axis("id")
 
 
@@ -85,46 +83,6 @@ def qwen_label_scores(
     scores = asked.kept({"words": [asked.words.labels, asked.words.ids]}, run, batch_size, home)
     rows = [scores[clip] for clip in ids]
     return pd.DataFrame(rows, index=pd.Index(ids, name="id"), columns=list(asked.words.labels))
-
-
-def written_by_qwen_cell(
-    qwen: QwenAudio,
-    system: AudioSystem,
-    hearing: Hearing,
-    cell: Cell,
-    decoding: Decoding,
-    batch_size: int = 8,
-    home: Path | None = None,
-) -> pd.Series:
-    """What a cell's adapter writes of the clips that it held out: the way of THAU-UPM, section 3.2.
-
-    Args:
-        qwen: from `qwen_audio.load`.
-        system, hearing, home: those of the cell.
-        cell: from `train_audio_cell`.
-        decoding: how it answers.
-        batch_size: clips run at once (our choice).
-
-    Returns:
-        The answers by clip id. They are kept on disk.
-
-    Raises:
-        DataError: the cell's folder has not its parameters any more.
-    """
-    _, asked, words, _ = audio_examples(qwen.llm, system, hearing, (), cell.ids)
-    nothing = AudioExamples(asked.prefix, (), (), ())
-    place = {clip: entry for entry, clip in enumerate(cell.ids)}
-    with trained_system(qwen.llm, system, hearing, cell, home) as model:
-        task = AudioTask(model, words.ids, system.loss, [], nothing, asked, hearing.features, hearing.waveform)
-
-        def run(ids: Sequence[str]) -> list[str]:
-            entries = [place[clip] for clip in ids]
-            return audio_answers.generate_audio_answers(task, qwen.llm.tokenizer, END_OF_TEXT, entries, decoding)
-
-        batches = [cell.ids[start : start + batch_size] for start in range(0, len(cell.ids), batch_size)]
-        with enough_memory(model.llm.device, f"{batch_size} clips at once", "lower batch_size"):
-            said = kept_lines({"cell": cell.key, "decoding": asdict(decoding)}, __name__, batches, run, home)
-    return pd.Series(said, name="answer").reindex(list(cell.ids)).rename_axis("id")
 
 
 class _Asked:

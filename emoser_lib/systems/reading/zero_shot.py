@@ -1,7 +1,7 @@
 """A language model asked for the emotion as it is: how likely it finds each label's word, or what it writes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,12 @@ class Decoding:
         given = [name for name, value in options.items() if value is not None]
         if given and not self.do_sample:
             raise UsageError(f"{given[0]} is set, but answers are greedy: set do_sample or leave it out.")
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What decides an answer, for the key under which it is kept; answers without marks keep their old one."""
+        told = asdict(self)
+        return told if self.mark_cut else {name: value for name, value in told.items() if name != "mark_cut"}
 
     def config(self, ends: Sequence[int]) -> GenerationConfig:
         """The same for transformers; ``ends`` are the tokens at which an answer stops."""

@@ -20,7 +20,8 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import evaluation_folds, folds
 from emoser_lib.experiments.training.cells import kept_cell
 from emoser_lib.experiments.training.folds import fewer_clips
-from emoser_lib.experiments.training.text import train_cell, untrained, written_by_cell
+from emoser_lib.experiments.training.text import train_cell, untrained
+from emoser_lib.experiments.training.written import written_by_cell
 from emoser_lib.systems.declared import Lora, TextSystem, Training
 from emoser_lib.systems.fitting import Trained
 from emoser_lib.systems.reading.answers import parse_answer

@@ -146,6 +146,7 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
     from emoser_lib import experiments, systems
     from emoser_lib.experiments.settings import base
     from emoser_lib.experiments.training import audio, qwen_audio, text
+    from emoser_lib.experiments.training import written as written_ones
     from emoser_lib.reporting.reading import text_systems
     from emoser_lib.systems.hearing import encoding
     from emoser_lib.systems.hearing.encoders import loading
@@ -169,7 +170,6 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
             "train_cell": lambda llm, system, corpus, cut: cell(system, cut),
             "train_grid": lambda llm, grid, corpus, cuts: {one: [cell(one, cut) for cut in cuts] for one in grid},
             "untrained": lambda llm, system, corpus, cut: of(system, cut.validation),
-            "written_by_cell": lambda llm, system, corpus, best: best.predicted().astype(str),
         },
         audio: {
             "train_audio_cell": lambda llm, system, hearing, cut: cell(system, cut),
@@ -183,6 +183,9 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
         qwen_audio: {
             "qwen_answers": lambda qwen, system, corpus, ids, *rest: written(of(system, ids)),
             "qwen_label_scores": lambda qwen, system, corpus, ids, *rest: cell_saying(of(system, ids)).scores(),
+        },
+        written_ones: {
+            "written_by_cell": lambda llm, system, corpus, best: best.predicted().astype(str),
             "written_by_qwen_cell": lambda qwen, system, hearing, best, decoding: best.predicted().astype(str),
         },
         text_systems: {
