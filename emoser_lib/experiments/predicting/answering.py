@@ -39,8 +39,8 @@ AT_ONCE = 16
 class Answering(Protocol):
     """A loaded system."""
 
-    def probabilities(self, corpus: Corpus) -> np.ndarray:
-        """Return the probability of each label, float64 [clips, labels], in the order of the corpus's clips."""
+    def answers(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number of each clip's label, and float64 [clips, labels], the labels' probabilities."""
 
 
 def open_system(folder: Path, kept: KeptSystem, names: dict[str, str], device: str) -> Answering:
@@ -68,7 +68,18 @@ def open_system(folder: Path, kept: KeptSystem, names: dict[str, str], device: s
     return (_Reading if kept.kind == "text" else _Hearing)(folder, kept, parts)
 
 
-class _Reading:
+class _LLM:
+    """What systems with a language model share: the likeliest label is the answer."""
+
+    def answers(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+        found = self.probabilities(corpus)
+        return found.argmax(axis=1), found
+
+    def probabilities(self, corpus: Corpus) -> np.ndarray:
+        raise NotImplementedError
+
+
+class _Reading(_LLM):
     """A language model that reads, with its adapter."""
 
     def __init__(self, folder: Path, kept: KeptSystem, parts: LoadedParts) -> None:
@@ -98,7 +109,7 @@ class _Reading:
         return calibrated(of_clips, of_nothing) if self.kept.calibrated else posterior(of_clips)
 
 
-class _Hearing:
+class _Hearing(_LLM):
     """A language model that hears: its bridge, its adapter, and what of the encoder was trained."""
 
     def __init__(self, folder: Path, kept: KeptSystem, parts: LoadedParts) -> None:
@@ -145,7 +156,8 @@ def _load_adapter(model: Any, folder: Path) -> None:
         stored = load_peft_weights(str(folder), device="cpu")
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} has no adapter that can be read ({error}): export the system again.") from None
-    if found := set_peft_model_state_dict(model, stored).unexpected_keys:
+    loaded: Any = set_peft_model_state_dict(model, stored)
+    if found := loaded.unexpected_keys:
         raise DataError(f"the adapter in {folder} is of another model ({found[0]}): export the system again.")
 
 
@@ -162,18 +174,19 @@ class _Classical:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} cannot be read ({error}): export the system again.") from None
 
-    def probabilities(self, corpus: Corpus) -> np.ndarray:
+    def answers(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
         name = self.kept.declared["baseline"]
         if not (self.kept.hears or self.kept.reads):  # `majority` reads nothing
             clips = Clips(text=list(corpus.frame["transcription"]))
         else:
             clips = Clips.from_corpus(corpus, corpus.frame["id"], **parts_of([name]))
-        classes = list(self.model.classes_)
-        own = _of_classes(self.model, clips)
         found = np.zeros((len(clips), len(corpus.labels)))
-        found[:, [corpus.labels.index(label) for label in classes]] = own
-        _prefer(found, [corpus.labels.index(label) for label in self.model.predict(clips)])
-        return found
+        found[:, [corpus.labels.index(label) for label in self.model.classes_]] = _of_classes(self.model, clips)
+        answers = np.array([corpus.labels.index(label) for label in self.model.predict(clips)])
+        # A support vector machine counts votes, its values break ties: its own answer gets the higher value.
+        rows, best = np.arange(len(found)), found.argmax(axis=1)
+        found[rows, best], found[rows, answers] = found[rows, answers].copy(), found[rows, best].copy()
+        return answers, found
 
 
 def _of_classes(model: Any, clips: Clips) -> np.ndarray:
@@ -184,9 +197,3 @@ def _of_classes(model: Any, clips: Clips) -> np.ndarray:
         values = model.decision_function(clips)
         return softmax(np.column_stack([np.zeros(len(values)), values]) if values.ndim == 1 else values, axis=1)
     return (np.asarray(model.predict(clips))[:, None] == np.asarray(model.classes_)).astype(float)
-
-
-def _prefer(found: np.ndarray, answers: list[int]) -> None:
-    """Where two labels are as good as equal, the classifier's own answer gets the higher value."""
-    rows, best = np.arange(len(found)), found.argmax(axis=1)
-    found[rows, best], found[rows, answers] = found[rows, answers].copy(), found[rows, best].copy()

@@ -65,8 +65,9 @@ def ask(system: System, clips: Sequence[Clip]) -> Iterator[Answer]:
     """
     for start in range(0, len(clips), BATCH):
         some = clips[start : start + BATCH]
-        for clip, row in zip(some, system.predict_proba(some).round(6).tolist(), strict=True):
-            yield Answer(clip.id, system.labels[row.index(max(row))], dict(zip(system.labels, row, strict=True)))
+        labels, probabilities = system.ask(some)
+        for clip, label, row in zip(some, labels.tolist(), probabilities.round(6).tolist(), strict=True):
+            yield Answer(clip.id, label, dict(zip(system.labels, row, strict=True)))
 
 
 def ask_into(system: System, clips: Sequence[Clip], output: Path, form: Literal["csv", "json"]) -> tuple[int, int]:

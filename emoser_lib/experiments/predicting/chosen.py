@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError, did_you_mean
@@ -39,7 +39,7 @@ class Chosen:
     name: str
     declared: TextSystem | AudioSystem | str
     summary: str
-    checkpoints: Mapping[Literal["llm", "encoder", "audio llm"], str]
+    checkpoints: Mapping[str, str]
     trained: bool
     refitted: bool
     judged: str
@@ -108,7 +108,7 @@ def _emosllm(settings: EmosllmSettings, metrics: Mapping[str, Any], name: str) -
     return Chosen(name, settings.system(), "", used, True, settings.refit, judged, settings.hears)
 
 
-def _ears_and_llm(settings: Any) -> Mapping[Literal["llm", "encoder", "audio llm"], str]:
+def _ears_and_llm(settings: Any) -> Mapping[str, str]:
     return {"encoder": settings.encoder, "llm": settings.llm}
 
 
@@ -145,7 +145,7 @@ def chosen_name(record: Record, system: str | None = None) -> str:
         UsageError: the chapter trains no system, or the run has none of this name.
     """
     known = _settings_class(record)
-    if known not in CHOOSE:
+    if known is None or known not in CHOOSE:
         raise UsageError(
             f"{record.notebook} leaves no system that answers about clips: name a run of a chapter from 03 to 10."
         )
@@ -192,6 +192,8 @@ def scores_of(record: Record, chosen: Chosen) -> dict[str, float | None]:
     """Return the record's scores of the system that was chosen, with their intervals."""
     table = record.metrics.get("scores", {})
     likelihood = "label likelihood" + (", calibrated" if chosen.calibrated else "")
-    found = next((table[key] for key in (chosen.name, likelihood, record.metrics.get("best_arm")) if key in table), {})
+    found: Mapping[str, Any] = next(
+        (table[key] for key in (chosen.name, likelihood, record.metrics.get("best_arm")) if key in table), {}
+    )
     told = found or record.metrics
     return {name: told[name] for name in (*SCORE_NAMES, "accuracy", "n") if name in told}

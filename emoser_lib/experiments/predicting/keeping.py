@@ -62,7 +62,9 @@ def keep_system(record: Record, settings: Settings, chosen: Chosen, folder: Path
     parts = load_parts(chosen.checkpoints, device, getattr(settings, "dtype", "float32"), chosen.context)
     recorded = {used.sha256 for used in record.checkpoints}
     used = [
-        UsedCheckpoint(role=role, name=name, sha256=parts.sha256(role), licence=_licence(name))
+        UsedCheckpoint.model_validate(
+            {"role": role, "name": name, "sha256": parts.sha256(role), "licence": _licence(name)}
+        )
         for role, name in chosen.checkpoints.items()
     ]
     if other := [one.name for one in used if one.sha256 not in recorded]:

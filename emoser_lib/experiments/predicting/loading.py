@@ -124,6 +124,12 @@ class System:
         check_clips(asked, self.needs)
         return asked
 
+    def ask(self, clips: AskedClips) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `predict` and `predict_proba` do, at once."""
+        asked = asked_corpus(self.check(clips), self.labels)  # before a model is loaded
+        best, probabilities = self._answering.answers(asked)
+        return self.classes_[best], probabilities
+
     def predict_proba(self, clips: AskedClips) -> np.ndarray:
         """Return how likely each label is: the log-probabilities of their words put through softmax.
 
@@ -139,18 +145,18 @@ class System:
         Raises:
             UsageError, DataError: see `check` and `load`.
         """
-        return self._answering.probabilities(asked_corpus(self.check(clips), self.labels))
+        return self.ask(clips)[1]
 
     def predict(self, clips: AskedClips) -> np.ndarray:
         """Return the likeliest label of each clip; arguments and errors as `predict_proba`."""
-        return self.classes_[self.predict_proba(clips).argmax(axis=1)]
+        return self.ask(clips)[0]
 
     @cached_property
     def _answering(self) -> "Answering":
         from emoser_lib.experiments.predicting.answering import open_system
 
         kept = read_kept(self.folder)
-        names = {one.role: self._places[one.role] or one.name for one in kept.checkpoints}
+        names: dict[str, str] = {one.role: self._places[one.role] or one.name for one in kept.checkpoints}
         return open_system(self.folder, kept, names, self._device)
 
 
