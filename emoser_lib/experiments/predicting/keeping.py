@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,6 +46,8 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 def keep_system(record: Record, settings: Settings, chosen: Chosen, folder: Path, device: str = "auto") -> None:
     """Write a run's chosen system into a folder, whole or not at all; what the run trained itself is in the cell cache.
 
+    After folds only, it is trained now, which a warning says.
+
     Args:
         record: of the run.
         settings: its own.
@@ -71,6 +74,9 @@ def keep_system(record: Record, settings: Settings, chosen: Chosen, folder: Path
         raise DataError(
             f"checkpoint {other[0]} has other weights than in the run (its sha256 differs): repeat the run."
         )
+    if chosen.trained and not chosen.refitted:
+        what = f"{chosen.name} ({chosen.summary or 'as the run set it'})"
+        warnings.warn(f"folds only judge: {what} is trained once on all labelled clips, kept in {folder}", stacklevel=2)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as name:
         partial = Path(name) / folder.name

@@ -1,6 +1,5 @@
 """`load_system`: a system that a run has trained, asked about clips as a scikit-learn classifier is."""
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,17 +61,8 @@ class OfRun:
         path = kept_folder(self.folder, self.chosen.name)
         with locked(path.parent / ".lock"):
             if not _is_kept(path, self.record):
-                self._say(path)
                 keep_system(self.record, self.settings, self.chosen, path, device)
         return path
-
-    def _say(self, path: Path) -> None:
-        if self.chosen.trained and not self.chosen.refitted:
-            warnings.warn(
-                f"folds only judge: {self.chosen.name} ({self.chosen.summary or 'as the run set it'}) is trained once "
-                f"on all labelled clips and kept in {path}.",
-                stacklevel=5,
-            )
 
 
 class System:
