@@ -1,7 +1,6 @@
 """A kept system, loaded: what it answers about clips, as probabilities of its labels."""
 
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +17,12 @@ from emoser_lib.experiments.predicting.kept import BRIDGE_WEIGHTS, CLASSICAL_FIL
 from emoser_lib.experiments.predicting.parts import LoadedParts, load_parts
 from emoser_lib.systems.classical.baselines import parts_of
 from emoser_lib.systems.classical.clips import Clips
-from emoser_lib.systems.hearing.assembly import assembled
+from emoser_lib.systems.hearing.assembly import assemble
 from emoser_lib.systems.hearing.audio_task import AudioExamples, AudioTask, audio_examples
 from emoser_lib.systems.hearing.encoding import hear
 from emoser_lib.systems.prompts.text import prompt_named
 from emoser_lib.systems.prompts.words import words_for
-from emoser_lib.systems.reading.lora import adapted
+from emoser_lib.systems.reading.lora import add_lora
 from emoser_lib.systems.reading.prefix_cache import PrefixCache
 from emoser_lib.systems.reading.text_task import text_examples
 from emoser_lib.systems.reading.verbaliser import Verbaliser
@@ -84,9 +83,8 @@ class _Reading(_LLM):
 
     def __init__(self, folder: Path, kept: KeptSystem, parts: LoadedParts) -> None:
         self.kept, self.llm, self.system = kept, parts.llm, kept.text_system
-        self._open = ExitStack()  # as long as the object lives
         if kept.trained:
-            self.model = self._open.enter_context(adapted(self.llm.model, self.system.lora))
+            self.model = add_lora(self.llm.model, self.system.lora)
             _load_adapter(self.model, folder)
             self.model.requires_grad_(False).eval()
 
@@ -114,8 +112,7 @@ class _Hearing(_LLM):
 
     def __init__(self, folder: Path, kept: KeptSystem, parts: LoadedParts) -> None:
         self.kept, self.parts, self.system = kept, parts, kept.audio_system
-        self._open = ExitStack()
-        self.model = self._open.enter_context(assembled(parts.llm, self.system, parts.encoder))
+        self.model = assemble(parts.llm, self.system, parts.encoder)
         if self.system.adaptation is not None:
             _load_adapter(self.model.llm, folder)
         own = {name: p for name, p in self.model.named_parameters() if p.requires_grad and not name.startswith("llm.")}

@@ -164,7 +164,7 @@ def test_a_model_as_it_is_answers_by_the_likelihood_of_the_words(
     found = load_system(make_run(chapter)).predict_proba(asked(corpus))
     assert found.shape == (6, 3)
     np.testing.assert_allclose(found.sum(axis=1), 1)
-    assert np.ptp(found, axis=0).max() > 1e-4
+    assert np.ptp(np.log(found), axis=0).max() > 0.01  # clips are told apart
 
 
 @pytest.mark.parametrize("name", ["text-svm", "audio-svm", "cnn", "late-fusion", "majority", "audio-kmeans"])
@@ -259,7 +259,7 @@ def test_an_export_is_a_model_of_the_hub(make_run: MakeRun, corpus: Corpus, tmp_
     adapter = PeftModel.from_pretrained(base, str(exported))
     assert adapter.peft_config["default"].r == 2
     assert any(p.abs().sum() for name, p in adapter.named_parameters() if "lora_B" in name)
-    card = ModelCard.load(exported)
+    card = ModelCard.load(exported / "README.md")
     assert (card.data.license, card.data.base_model) == ("mit", "emoser/demo-gemma")
     assert "speech-emotion-recognition" in card.data.tags
     assert card.data.metrics == ["f1", "accuracy"]
@@ -285,7 +285,7 @@ def test_another_base_model_is_refused(make_run: MakeRun, corpus: Corpus, tmp_pa
     tensors = load_file(other / "model.safetensors")
     name = next(iter(tensors))
     save_file({**tensors, name: tensors[name] * 2}, other / "model.safetensors", {"format": "pt"})
-    with pytest.raises(DataError, match=r"gemma-lora was trained on emoser/demo-gemma with weights of sha256 .* --llm"):
+    with pytest.raises(DataError, match=r"gemma-lora was trained on emoser/demo-gemma with weights of sha256 .*--llm"):
         load_system(exported, llm=str(other)).predict(asked(corpus))
 
 
