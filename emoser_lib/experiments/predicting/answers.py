@@ -14,7 +14,7 @@ from emoser_lib.experiments.predicting.asked import Clip
 from emoser_lib.experiments.predicting.loading import System
 from emoser_lib.files import write_whole
 
-BATCH = 16
+CLIPS_A_WRITE = 16
 """Clips that are asked about before the answers are written down (our choice)."""
 
 SAME = 0.01
@@ -63,8 +63,8 @@ def ask(system: System, clips: Sequence[Clip]) -> Iterator[Answer]:
         system: from `load_system`.
         clips: checked, see `System.check`.
     """
-    for start in range(0, len(clips), BATCH):
-        some = clips[start : start + BATCH]
+    for start in range(0, len(clips), CLIPS_A_WRITE):
+        some = clips[start : start + CLIPS_A_WRITE]
         labels, probabilities = system.ask(some)
         for clip, label, row in zip(some, labels.tolist(), probabilities.round(6).tolist(), strict=True):
             yield Answer(clip.id, label, dict(zip(system.labels, row, strict=True)))
@@ -92,8 +92,8 @@ def ask_into(system: System, clips: Sequence[Clip], output: Path, form: Literal[
     asked = system.check([clip for clip in clips if clip.id not in kept]) if len(kept) < len(clips) else []
     if kept:
         _check_same(system, [clip for clip in clips if clip.id in kept][:1], kept, output)
-    for start in range(0, len(asked), BATCH):
-        for one in ask(system, asked[start : start + BATCH]):
+    for start in range(0, len(asked), CLIPS_A_WRITE):
+        for one in ask(system, asked[start : start + CLIPS_A_WRITE]):
             kept[one.id] = one
         ordered = [kept[clip.id] for clip in clips if clip.id in kept]
         as_json = json.dumps(answers_as_json(system.labels, ordered), ensure_ascii=False, indent=1) + "\n"

@@ -20,7 +20,7 @@ LICENCES: Mapping[str, str] = MappingProxyType(
 )
 """Our names -> the hub's identifiers; other licences are "other" there, with a name."""
 
-METRICS = (("macro_f1", "f1", "macro-F1"), ("uar", "recall", "unweighted average recall"), ("accuracy",) * 3)
+CARD_SCORES = (("macro_f1", "f1", "macro-F1"), ("uar", "recall", "unweighted average recall"), ("accuracy",) * 3)
 """A score of the record, the hub's metric, and what people call it."""
 
 INTERVALS = {"macro_f1": ("low", "high"), "uar": ("uar_low", "uar_high")}
@@ -40,7 +40,7 @@ def model_card(kept: KeptSystem) -> str:
         library_name="peft" if kept.trained and kept.kind == "text" else "emoser",
         pipeline_tag="audio-classification" if kept.hears else "text-classification",
         tags=["emoser", "speech-emotion-recognition", kept.kind],
-        metrics=[hub for name, hub, _ in METRICS if kept.scores.get(name) is not None],
+        metrics=[hub for name, hub, _ in CARD_SCORES if kept.scores.get(name) is not None],
         model_name=f"{kept.name} ({kept.run})",
         eval_results=_results(kept),
     )
@@ -58,7 +58,7 @@ def _results(kept: KeptSystem) -> list[EvalResult]:
             metric_name=title,
             metric_value=value,
         )
-        for name, hub, title in METRICS
+        for name, hub, title in CARD_SCORES
         if (value := kept.scores.get(name)) is not None
     ]
 
@@ -108,7 +108,7 @@ def _has_adapter(kept: KeptSystem) -> bool:
 
 def _scores(kept: KeptSystem) -> str:
     rows = ["| score | value |", "|---|---|"]
-    for name, _, title in METRICS:
+    for name, _, title in CARD_SCORES:
         if (value := kept.scores.get(name)) is None:
             continue
         low, high = (kept.scores.get(end) for end in INTERVALS.get(name, ("", "")))

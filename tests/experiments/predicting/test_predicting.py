@@ -1,6 +1,8 @@
 """A finished run's system asked about new clips and exported: each kind, trained on thirty clips."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -347,3 +349,21 @@ def test_the_command_prints_text_csv_and_json(make_run: MakeRun, corpus: Corpus,
         assert words in refused.stderr
     written = emoser("export", folder, str(tmp_path / "mine"), "--json")
     assert "classifier.skops" in json.loads(written.stdout)["files"]
+
+
+@pytest.mark.slow
+def test_the_page_s_commands_run_as_printed(root: Path, tmp_path: Path) -> None:
+    section = (root / "book/rerun.md").read_text(encoding="utf-8").partition("## Ask a trained system")[2]
+    section = section.partition("\n## ")[0]
+    (tmp_path / "clips.csv").write_text("id,transcription\na,tengo miedo\nb,qué asco\n", encoding="utf-8")
+    commands = "\n".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL))
+    python = "\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(root), *sys.path]),
+    }
+    command = ["bash", "-e", "-c", f"{commands}\npython - <<'END'\n{python}\nEND"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "clip 1: " in done.stdout
+    assert list(pd.read_csv(tmp_path / "answers.csv")["id"]) == ["a", "b"]
