@@ -20,7 +20,7 @@ ORDER = {
         "prompts", "arms", "classical", "declared", "finite", "device", "fitting",
         "checkpoints", "reading", "hearing", "qwen_audio",
     ),
-    "experiments": ("judging", "training", "settings", "runs", "planning"),
+    "experiments": ("judging", "training", "settings", "runs", "predicting", "planning"),
     "reporting": (
         "escaping", "report", "recorded_tables", "tables", "diagrams", "figures", "scores",
         "ledger", "reading", "hearing", "audit", "robustness", "book",

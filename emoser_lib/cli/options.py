@@ -34,16 +34,21 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=plain, allow_nan=False))
 
 
-def _pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
+    """Turn what options of the form name=value say into a dictionary.
+
+    Raises:
+        UsageError: one is not of this form, or a name is there twice.
+    """
+    found: dict[str, str] = {}
     for pair in given:
         left, equals, right = (part.strip() for part in pair.partition("="))
         if not equals or not left:
             raise UsageError(f"{option} '{pair}' is not of the form name=value: write for example {option} {example}.")
-        if left in pairs:
+        if left in found:
             raise UsageError(f"{option} names '{left}' twice: keep one of them.")
-        pairs[left] = right
-    return pairs
+        found[left] = right
+    return found
 
 
 def own_folder(
@@ -61,8 +66,8 @@ def own_folder(
     options: dict[str, Any] = {
         "root": root,
         "table": table,
-        "columns": _pairs(column, "--column", "audio=file"),
-        "labels": _pairs(label, "--label", "Ira=anger"),
+        "columns": pairs(column, "--column", "audio=file"),
+        "labels": pairs(label, "--label", "Ira=anger"),
     }
     given = {name: value for name, value in options.items() if value}
     return given if quoted is None else {**given, "quoted": quoted}

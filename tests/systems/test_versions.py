@@ -225,6 +225,7 @@ NOT_COUNTED = {
     "emoser_lib.corpora": "clips, labels and words are in the key as token ids and waveforms",
     "emoser_lib.systems.prompts": "what they write is in the key as token ids",
     "emoser_lib.systems.reading.verbaliser": "what it chooses is in the key as token ids",
+    "emoser_lib.systems.reading.agreement": "chooses between ways to batch that give the same numbers",
     "emoser_lib.systems.qwen_audio.chat": "what it writes is in the key as token ids",
     "emoser_lib.systems.qwen_audio.tokens": "what it cuts is in the key as token ids",
     "emoser_lib.systems.qwen_audio.conversion": "what it writes is in the key as the weights' sha256",

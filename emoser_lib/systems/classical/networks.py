@@ -170,6 +170,20 @@ class _LogMelClassifier(ClassifierMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The network as arrays, which skops writes and reads without trusting code."""
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = {name: tensor.numpy() for name, tensor in state["network_"].state_dict().items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        weights = state.pop("network_", None)
+        super().__setstate__(state)
+        if weights is not None:
+            self.network_ = self.network(len(self.mean_), len(self.classes_), self.width, self.dropout)
+            self.network_.load_state_dict({name: torch.as_tensor(values) for name, values in weights.items()})
+
     def _standardised(self, mels: NDArray[np.float32], lengths: NDArray[np.int64]) -> Tensor:
         sounding = np.arange(mels.shape[1]) < lengths[:, None]
         return torch.as_tensor((mels - self.mean_) / self.scale_ * sounding[..., None])

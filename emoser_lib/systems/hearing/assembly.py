@@ -1,9 +1,10 @@
 """Put a declared audio system together from its loaded parts."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -13,14 +14,33 @@ from emoser_lib.systems.declared import AudioSystem, Lora
 from emoser_lib.systems.hearing.audio_llm import AudioLLM
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
 from emoser_lib.systems.reading.llm import LLM
-from emoser_lib.systems.reading.lora import TARGETS, adapted
+from emoser_lib.systems.reading.lora import TARGETS, adapted, add_lora
+
+if TYPE_CHECKING:
+    from emoser_lib.systems.reading.label_logits import CausalLM
 
 
 @contextmanager
 def assembled(llm: LLM, system: AudioSystem, encoder: Encoder) -> Iterator[AudioLLM]:
     """The system's parts put together, with their first values, for as long as the block lasts."""
     llm.model.requires_grad_(False).eval()
-    make = partial(
+    make = _maker(system, encoder)
+    if system.adaptation is None:
+        torch.manual_seed(system.training.seed)
+        yield make(llm.model)
+        return
+    with adapted(llm.model, system.adaptation, system.training.seed) as model:
+        yield make(model)
+
+
+def assemble(llm: LLM, system: AudioSystem, encoder: Encoder) -> AudioLLM:
+    """The same for good: for a system whose parameters are loaded, where the language model serves no other one."""
+    llm.model.requires_grad_(False).eval()
+    return _maker(system, encoder)(llm.model if system.adaptation is None else add_lora(llm.model, system.adaptation))
+
+
+def _maker(system: AudioSystem, encoder: Encoder) -> "Callable[[CausalLM], AudioLLM]":
+    return partial(
         AudioLLM,
         bridge=system.bridge,
         width=encoder.width,
@@ -29,12 +49,6 @@ def assembled(llm: LLM, system: AudioSystem, encoder: Encoder) -> Iterator[Audio
         layer=system.encoder_layer,
         scaled=system.scaled,
     )
-    if system.adaptation is None:
-        torch.manual_seed(system.training.seed)
-        yield make(llm.model)
-        return
-    with adapted(llm.model, system.adaptation, system.training.seed) as model:
-        yield make(model)
 
 
 def _ears(system: AudioSystem, encoder: Encoder) -> Encoder:

@@ -1,5 +1,6 @@
 """LoRA adapters of a language model, trained on the words of labels (THAU-UPM, section 3.1), with peft."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,9 @@ def add_lora(model: "PreTrainedModel", lora: Lora) -> PeftModel:
         lora_dropout=lora.dropout,
         target_modules=TARGETS[lora.targets],
     )
-    adapted = get_peft_model(model, config)
+    with warnings.catch_warnings():  # peft reads what transformers has renamed
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        adapted = get_peft_model(model, config)
     assert isinstance(adapted, PeftModel)
     if lora.targets == "c_attn":
         _fuse(adapted)

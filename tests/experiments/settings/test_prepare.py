@@ -138,7 +138,7 @@ LONG = "hola " * 3000
         ("04", {"transcription": LONG}, {}, "reads 1024 with the prompt: shorten it"),
         ("05", {"split": ""}, {"folds": [], "ranks": [4], "alphas": [8]}, r"set folds to \[0\] and refit to false"),
         ("05", {"split": ""}, {"predictions": "results.csv"}, "leave predictions empty"),
-        ("05", {}, {"predictions": "."}, "a folder: name a file in it"),
+        ("05", {}, {"predictions": "."}, "has a name that ends with .csv"),
         ("05", {}, {"predictions": "nosuch/results.csv"}, "there is no folder"),
         ("05", {}, {"predictions": "results.csv", "refit": False}, "set refit to true"),
         ("05", {}, {"train_clips": 3}, "ask for at least 6"),
