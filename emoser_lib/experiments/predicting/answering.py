@@ -31,7 +31,7 @@ from emoser_lib.systems.reading.zero_shot import CONTENT_FREE, calibrated, label
 TRUSTED = ("emoser_lib.systems.classical.", "sklearn.utils._bunch.Bunch")
 """Types that a classical system may hold besides those that skops trusts; others in a file are not loaded."""
 
-AT_ONCE = 16
+FRAMES_AT_ONCE = 16
 """Clips whose frames are on disk at once (our choice)."""
 
 
@@ -126,7 +126,9 @@ class _Hearing(_LLM):
 
     def probabilities(self, corpus: Corpus) -> np.ndarray:
         ids = list(corpus.frame["id"])
-        parts = [self._some(corpus, ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE)]
+        parts = [
+            self._some(corpus, ids[start : start + FRAMES_AT_ONCE]) for start in range(0, len(ids), FRAMES_AT_ONCE)
+        ]
         return np.concatenate(parts)
 
     def _some(self, corpus: Corpus, ids: list[str]) -> np.ndarray:

@@ -158,19 +158,20 @@ def chosen_name(record: Record, system: str | None = None) -> str:
     return system or own or str(record.metrics["best"])
 
 
-def chosen(record: Record, name: str) -> tuple[Settings, Chosen]:
+def chosen(record: Record, name: str, parameters: Mapping[str, Any]) -> tuple[Settings, Chosen]:
     """Return a run's settings, checked again, and what it chose.
 
     Args:
         record: of an ok run.
         name: from `chosen_name`.
+        parameters: the record's, with the paths of this machine.
 
     Raises:
         UsageError: the parameters are not right any more, such as a folder that is gone.
     """
     known = _settings_class(record)
     assert known is not None
-    settings = known.check(**record.parameters)
+    settings = known.check(**parameters)
     return settings, CHOOSE[known][1](settings, record.metrics, name)
 
 

@@ -1,12 +1,15 @@
 """Find what a user calls a run: its folder, its key, or an exported system."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emoser_lib.corpora import absolute
 from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.experiments.predicting.kept import SYSTEM_FILE
-from emoser_lib.experiments.runs.records import Record, RunStatus, read_record
+from emoser_lib.experiments.runs.records import Record, RunStatus, portable, read_record
+from emoser_lib.experiments.runs.settling import OWN_PARAMETERS
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,24 @@ class Found:
     folder: Path
     record: Record | None
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """A run's parameters with the paths of this machine, which its record does not tell.
 
-def find_run(run: str | Path, runs: str | Path = "runs") -> Found:
+        Raises:
+            UsageError: the run was not made on this machine, and has a folder among them.
+        """
+        assert self.record is not None
+        path = self.folder / OWN_PARAMETERS
+        own = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else self.record.parameters
+        if portable(own) != self.record.parameters or "…/" in json.dumps(own, ensure_ascii=False):
+            raise UsageError(
+                f"{self.folder} does not say where its corpus and models are ({path.name}): repeat the run."
+            )
+        return dict(own)
+
+
+def find_system(run: str | Path, runs: str | Path = "runs") -> Found:
     """Find a finished run or an exported system.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.predicting.asked import AskedClips, Clip, Needs, asked_corpus, check_clips, named_clips
 from emoser_lib.experiments.predicting.chosen import Chosen, chosen, chosen_name, needs_of
-from emoser_lib.experiments.predicting.found import find_run
+from emoser_lib.experiments.predicting.found import find_system
 from emoser_lib.experiments.predicting.kept import SYSTEM_FILE, read_kept
 from emoser_lib.experiments.runs.records import Record
 from emoser_lib.experiments.settings.base import Settings
@@ -19,7 +19,7 @@ from emoser_lib.files import locked
 if TYPE_CHECKING:
     from emoser_lib.experiments.predicting.answering import Answering
 
-KEPT = "system"
+SYSTEMS_FOLDER = "system"
 """The folder of a run in which it keeps its systems, each in one of its own."""
 
 
@@ -180,7 +180,7 @@ def load_system(
     Traceback (most recent call last):
     emoser_lib.errors.UsageError: there is no run '05-gemma-lora': give a run's folder (with its record.json), ...
     """
-    found = find_run(run, runs)
+    found = find_system(run, runs)
     if found.record is None:
         only = read_kept(found.folder)
         if system not in (None, only.name):
@@ -194,12 +194,12 @@ def load_system(
         raise UsageError(
             "llm and encoder (--llm, --encoder) say where an exported system's checkpoints are: leave them."
         )
-    return System(OfRun(found.folder, found.record, *chosen(found.record, name)), None, None, device)
+    return System(OfRun(found.folder, found.record, *chosen(found.record, name, found.parameters)), None, None, device)
 
 
 def kept_folder(run: Path, name: str) -> Path:
     """Return the folder in which a run keeps one of its systems."""
-    return run / KEPT / name
+    return run / SYSTEMS_FOLDER / name
 
 
 def _is_kept(path: Path, record: Record) -> bool:

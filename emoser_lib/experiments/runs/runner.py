@@ -31,8 +31,8 @@ from emoser_lib.experiments.runs.execute import FULL_CODE
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.profiles import PlannedRun
 from emoser_lib.experiments.runs.records import Hardware, Record, RunStatus, Told, portable
-from emoser_lib.experiments.runs.settling import begin, finish
-from emoser_lib.files import locked, make_folder, remove, writing
+from emoser_lib.experiments.runs.settling import OWN_PARAMETERS, begin, finish
+from emoser_lib.files import locked, make_folder, remove, write_whole, writing
 
 POLL_SECONDS = 0.2
 
@@ -121,6 +121,7 @@ def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = 
     # A second: another call may just be writing the record of one that was killed.
     with writing(folder), locked(folder / ".lock", busy, seconds=1):
         begin(folder, _record(planned, Outcome(RunStatus.KILLED, None, 0, 0, None)))
+        write_whole(folder / OWN_PARAMETERS, json.dumps(dict(planned.parameters), ensure_ascii=False) + "\n")
         outcome = _execute(planned, folder, timeout)
         record, executed = _record(planned, outcome), outcome.notebook
         text = nbformat.writes(executed) + "\n" if executed is not None else None

@@ -14,6 +14,9 @@ RECORD_FILE = "record.json"
 PLANNED_RECORD = "planned.json"
 """The record that a run has if its runner is killed, written when it begins."""
 
+OWN_PARAMETERS = "parameters.json"
+"""The parameters with the paths of this machine: records have none, and what asks a run's system needs its corpus."""
+
 
 class _Running(Exception):
     """The run is going on."""

@@ -122,6 +122,7 @@ def make_run(place: Path, corpus_folder: Path) -> MakeRun:
         )  # fmt: skip
         folder = place / "runs" / chapter / planned.key
         write_record(folder / "record.json", record)
+        (folder / "parameters.json").write_text(json.dumps(dict(given)))
         return folder
 
     return make
