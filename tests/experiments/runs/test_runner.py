@@ -111,7 +111,7 @@ def test_a_good_run_leaves_notebook_and_record(good: tuple[Record, Path]) -> Non
     executed = nbformat.read(path.parent / "09-try.ipynb", as_version=4)
     assert all(c.execution_count for c in executed.cells if c.cell_type == "code")
     assert str(tmp_path) not in (path.parent / "09-try.ipynb").read_text()
-    there = {".lock", "09-try.ipynb", "planned.json", "record.json", "run.log", "whole.json"}
+    there = {".lock", "09-try.ipynb", "parameters.json", "planned.json", "record.json", "run.log", "whole.json"}
     assert {p.name for p in path.parent.iterdir()} == there
 
 
