@@ -19,6 +19,7 @@ from emoser_lib.experiments import (
     score,
 )
 from emoser_lib.experiments.judging.scoring import Score
+from emoser_lib.experiments.runs.answers import write_answers
 from emoser_lib.experiments.training.folds import N_FOLDS
 from emoser_lib.systems.classical.clips import Clips
 
@@ -32,6 +33,17 @@ def gold_for(corpus: Corpus, ids: pd.Index) -> pd.Series:
 def score_on(corpus: Corpus, predicted: pd.Series) -> Score:
     """Score predictions, given by clip id, over the corpus's label set."""
     return score(gold_for(corpus, predicted.index), predicted, corpus.labels)
+
+
+def keep_answers(corpus: Corpus, predictions: Mapping[str, pd.Series], of: str) -> None:
+    """Keep the labels that systems gave beside the run, for `emoser compare`; without a runner do nothing.
+
+    Args:
+        corpus: of the clips.
+        predictions: system -> labels by clip id.
+        of: the system that the run is about.
+    """
+    write_answers(corpus, gold_for(corpus, predictions[of].index), predictions, of)
 
 
 def score_table(

@@ -50,7 +50,7 @@ class RunAnswers(Immutable):
         return pd.DataFrame(rows, columns=["id", "gold", "speaker", "video", *self.systems]).set_index("id")
 
 
-def keep_answers(corpus: Corpus, gold: pd.Series, predictions: Mapping[str, pd.Series], of: str) -> None:
+def write_answers(corpus: Corpus, gold: pd.Series, predictions: Mapping[str, pd.Series], of: str) -> None:
     """Keep the labels that systems gave, where the runner asks for them; elsewhere do nothing.
 
     Args:
@@ -63,6 +63,7 @@ def keep_answers(corpus: Corpus, gold: pd.Series, predictions: Mapping[str, pd.S
     if not folder:
         return
     said = pd.DataFrame({of: predictions[of], **predictions}).dropna()
+    said = said[said.index.isin(gold.index)]
     known = corpus.frame.set_index("id").loc[said.index]
     clips = tuple(
         ClipAnswers(

@@ -242,7 +242,8 @@ def _unit(records: Sequence[Record], clips: Any) -> Literal["clip", "speaker", "
     """What the folds of either run keep whole, if all of its clips say theirs and there are two at least."""
     units: tuple[Literal["speaker", "video"], ...] = ("speaker", "video")
     for unit in units:
-        kept = any(record.parameters.get("scheme") == unit for record in records)
+        schemes = (unit, "session") if unit == "speaker" else (unit,)
+        kept = any(record.parameters.get("scheme") in schemes for record in records)
         if kept and (clips[unit] != "").all() and clips[unit].nunique() > 1:
             return unit
     return "clip"
