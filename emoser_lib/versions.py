@@ -44,6 +44,7 @@ VERSIONS: Mapping[str, int] = MappingProxyType(
         "emoser_lib.experiments.training.qwen_audio": 1,
         "emoser_lib.experiments.training.text": 1,
         "emoser_lib.experiments.training.written": 1,
+        "emoser_lib.experiments.training.written_by_qwen": 1,
     }
 )
 

@@ -39,7 +39,7 @@ LOOK = """() => {
   const inArticle = (selector) => [...article.querySelectorAll(selector)];
   const root = document.documentElement;
   return {
-    links: all('a[href]').map((a) => a.href),
+    links: all('a[href]').map((a) => new URL(a.getAttribute('href'), document.baseURI).href),
     anchors: all('[id]').map((e) => e.id).concat(all('a[name]').map((a) => a.name)),
     broken_images: all('img').filter((i) => !i.complete || i.naturalWidth === 0).map((i) => i.src.slice(0, 200)),
     images_without_alt: inArticle('img').filter((i) => !i.alt.trim()).map((i) => i.src.slice(0, 200)),

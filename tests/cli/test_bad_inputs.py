@@ -311,7 +311,10 @@ def test_records(what: str, tmp_path: Path, root: Path) -> None:
     place = tmp_path / "01-corpus/demo-1/record.json"
     place.parent.mkdir(parents=True)
     place.write_bytes(record if isinstance(record, bytes) else record.encode())
-    assert "record.json is not a record" in is_one_sentence("runs", "--runs", str(tmp_path))
+    done = emoser("runs", "--runs", str(tmp_path))
+    told = done.stderr.splitlines()
+    assert (done.returncode, len(told)) == (0, 1) and "record.json is not a record" in told[0], done.stderr
+    assert not any(char < " " or "\x7f" <= char < "\xa0" for char in told[0])
 
 
 OWN = "corpus describe folder --root"

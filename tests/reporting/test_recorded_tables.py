@@ -81,7 +81,7 @@ def test_fallbacks_name_the_model_and_both_parsers() -> None:
 
 def test_a_column_is_there_only_where_a_record_knows_it() -> None:
     assert "UAR low" in recorded("08-whisper-gemma", "scores")
-    table = recorded("03-classical", "scores")
+    table = recorded("05-gemma-lora", "scores")
     assert {"macro-F1", "UAR", "evaluated on"} <= set(table) and "UAR low" not in table
 
 

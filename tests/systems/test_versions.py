@@ -326,7 +326,10 @@ def test_moved_numbers_ask_for_another_version() -> None:
 
 
 KEPT = [
-    *(f"emoser_lib.experiments.training.{name}" for name in ("text", "audio", "qwen_audio", "conditions", "written")),
+    *(
+        f"emoser_lib.experiments.training.{name}"
+        for name in ("text", "audio", "qwen_audio", "conditions", "written", "written_by_qwen")
+    ),
     "emoser_lib.systems.hearing.encoders.loading",
     "emoser_lib.systems.hearing.speaker_normalisation",
 ]

@@ -145,7 +145,7 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
     """Put made-up answers in the place of whatever trains or asks a model."""
     from emoser_lib import experiments, systems
     from emoser_lib.experiments.settings import base
-    from emoser_lib.experiments.training import audio, qwen_audio, text
+    from emoser_lib.experiments.training import audio, qwen_audio, text, written_by_qwen
     from emoser_lib.experiments.training import written as written_ones
     from emoser_lib.reporting.reading import text_systems
     from emoser_lib.systems.hearing import encoding
@@ -186,6 +186,8 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
         },
         written_ones: {
             "written_by_cell": lambda llm, system, corpus, best: best.predicted().astype(str),
+        },
+        written_by_qwen: {
             "written_by_qwen_cell": lambda qwen, system, hearing, best, decoding: best.predicted().astype(str),
         },
         text_systems: {

@@ -41,7 +41,7 @@ def test_a_prompt_is_shown_token_by_token(llm):
     html = text_systems.tokens(batch, llm.tokenizer).data
     assert html.count("emoser-token-prefix") == len(batch.prefix)
     assert html.count("emoser-token-rest") == len(batch.rests[0])
-    assert "&lt;start_of_turn&gt;" in html
+    assert "&#60;start_of_turn&#62;" in html
     assert "<b>" not in html
 
 

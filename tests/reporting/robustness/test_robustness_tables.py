@@ -141,7 +141,7 @@ def test_a_clip_is_played_under_each_condition_and_its_words_are_escaped(demo: C
     own = Corpus("own", demo.frame.assign(transcription="<b>no</b> me"), demo.labels)
     page = listening.listen_under(own, clip, [Condition(), NOISY, Condition(transcript=False)]).data
     assert page.count("<audio") == 3
-    assert page.count("&lt;b&gt;no&lt;/b&gt; me") == 2
+    assert page.count("&#60;b&#62;no&#60;/b&#62; me") == 2
     assert "<b>" not in page
     sounds = {part.split("'")[0] for part in page.split("base64,")[1:]}
     assert len(sounds) == 2  # without its words a clip sounds the same
