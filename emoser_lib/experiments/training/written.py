@@ -1,4 +1,4 @@
-"""What systems that read write, once trained, greedily, of the clips that a cell held out: the way in which THAU-UPM reads answers.
+"""What systems that read write, once trained, of the clips that a cell held out: how THAU-UPM reads answers.
 
 A module of its own, so that a cell's key does not depend on how answers are written.
 """
