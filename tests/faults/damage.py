@@ -365,7 +365,7 @@ def damages(name: str, home: Path, sample: int = 1) -> Iterator[Damage]:
         shutil.copytree(whole, work, symlinks=True)
 
     gc.freeze()  # the Trainer collects garbage after each training: not what was imported, again and again
-    work.mkdir()
+    work.mkdir(parents=True)
     target.make(work)  # where it is then damaged: what is kept may name its folder
     shutil.copytree(work, whole)
     expected = target.ask(work)
