@@ -36,7 +36,7 @@ from tests.faults.damage import cell_of
 """
 EPOCHS = 30
 TRAIN = f"cells = [cell_of(cache_home() / 'runs', number, {EPOCHS}) for number in range(2)]"
-LAST = "report(scores=[cell.epochs for cell in cells])"
+LAST = "report(epochs=[cell.epochs for cell in cells])"
 
 PARTS = ("kernel", "executing process", "runner", "all of the run", "workflow", "workflow and run")
 """What is killed; the last two where Snakemake started the run."""
@@ -83,7 +83,7 @@ class Trials:
         (bin_folder / "emoser").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m emoser_lib.cli "$@"\n')
         (bin_folder / "emoser").chmod(0o755)
         cells = [cell_of(self.home / "undisturbed", number, EPOCHS) for number in range(2)]
-        self.expected = json.loads(json.dumps({"scores": [one.epochs for one in cells]}))
+        self.expected = json.loads(json.dumps({"epochs": [one.epochs for one in cells]}))
         self.environment = os.environ | {
             "EMOSER_CACHE": str(self.home / "cache"),
             "PYTHONPATH": str(self.home),
