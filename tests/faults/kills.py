@@ -132,6 +132,8 @@ class Trials:
             self.wait_for(draw.choice(STAGES), process, time.time())
             time.sleep(draw.uniform(0, MOMENT))
             if not self.kill(process, part):
+                self.kill(process, "all of the run")  # that part was not there yet: no run may go on beside the next
+                process.wait()
                 continue
             came["kills"] += 1
             process.wait()
