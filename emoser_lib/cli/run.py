@@ -87,7 +87,9 @@ def run_notebook(
         records.append(record)
         print(f"{record.status} in {record.seconds:.0f} s: {where}", file=sys.stderr)
         if record.error:
-            print(f"emoser: {planned.chapter}: {record.error}", file=sys.stderr)
+            # A record names no folder of this machine; here the run's own is named whole.
+            error = record.error.replace(f"…/{where.parent.name}", str(where.parent))
+            print(f"emoser: {planned.chapter}: {error}", file=sys.stderr)
     if as_json:
         print_json([record.model_dump(mode="json") for record in records])
     return 0 if all(record.status == "ok" for record in records) else 1
