@@ -212,6 +212,8 @@ class TaskTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         assert output_dir is not None
+        if not self.args.should_save:
+            return  # all processes are asked; only the first one has the scores
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         save_file(trained_parameters(self.task.model), Path(output_dir) / WEIGHTS)
         np.save(Path(output_dir) / SCORES, np.array(self.scores, np.float32))

@@ -57,15 +57,22 @@ def test_a_model_on_two_devices_is_refused(tmp_path: Path) -> None:
 
 
 TWO_PROCESSES = """
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 from safetensors.torch import save_file
 from torch.multiprocessing import start_processes
+from emoser_lib.systems import fitting
 from emoser_lib.systems.declared import Linear, Training
 from emoser_lib.systems.fitting import fit, trained_parameters
 from tests import tiny
 
+def late(*given):
+    time.sleep(1)
+    save_file(*given)
+
 def train(rank, folder, training):
+    if rank:
+        fitting.save_file = late  # after the first process, if this one writes at all
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     made = tiny.task(tiny.llm("gemma"), Linear(), tiny.examples(5), lengths=(9, 3, 14, 1, 6))
     trained = fit(made, Training(**training), folder)
