@@ -311,6 +311,7 @@ def _encoder(name: str, settings: AudioSettings, systems: Iterable[PlannedTraini
     )
 
 
+@cache
 def _stated(encoder: str, llm: str) -> int | None:
     """What the paper says of the parameters of both together; ``None`` where it does not, or the book is not here."""
     path = ROOT / "book" / "claims.yaml"

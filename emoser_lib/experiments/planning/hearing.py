@@ -25,6 +25,7 @@ from emoser_lib.experiments.planning.memory import (
     quietly_adapted,
 )
 from emoser_lib.experiments.planning.meta_models import MetaEncoder, meta_encoder, size
+from emoser_lib.experiments.planning.shapes import shapes_only
 from emoser_lib.experiments.settings.audit import AuditSettings
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.experiments.settings.hearing import (
@@ -245,7 +246,7 @@ def system_needs(
 def meta_bridge(system: AudioSystem, encoder: MetaEncoder, width: int) -> Joined:
     """Build the bridge of a system, on the meta device, for a language model of so wide embeddings."""
     layers = encoder.layers if system.layer == "weighted" else 1
-    with torch.device("meta"):
+    with shapes_only():
         return Joined(system.bridge, layers, encoder.width, width)
 
 
@@ -279,7 +280,7 @@ def _encoder_activations(encoder: MetaEncoder, clips: int, frames: int) -> int:
         raise UsageError(f"memory is counted of a Whisper that is trained along, not of a {encoder.kind}: freeze it.")
     config: Any = copy.deepcopy(encoder.model.config)
     config.max_source_positions = frames
-    with torch.device("meta"):
+    with shapes_only():
         model = type(encoder.model)(config)
         mel = torch.empty(clips, config.num_mel_bins, 2 * frames)
     return module_activation_bytes(model, mel)

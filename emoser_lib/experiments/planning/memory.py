@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
 
+from emoser_lib.experiments.planning.shapes import shapes_only
 from emoser_lib.systems.declared import Lora
 from emoser_lib.systems.hearing.bridges import Joined
 from emoser_lib.systems.hearing.encoders.encoder import Frames
@@ -252,7 +253,8 @@ def quietly_adapted(model: "PreTrainedModel", lora: Lora) -> "PeftModel":
     for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        return add_lora(model, lora)
+        with shapes_only():
+            return add_lora(model, lora)
 
 
 def module_activation_bytes(module: nn.Module, *given: Any) -> int:

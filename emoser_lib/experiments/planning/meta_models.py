@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from emoser_lib.errors import DataError, UsageError
+from emoser_lib.experiments.planning.shapes import shapes_only
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints.emotion2vec import build_emotion2vec
 from emoser_lib.systems.checkpoints.folders import configuration_of, local_checkpoint
@@ -62,7 +63,7 @@ def meta_model(name: str, dtype: str = "float32") -> PreTrainedModel:
             weights.
     """
     made, folder = configuration(name), local_checkpoint(name)
-    with torch.device("meta"), told_in_a_sentence(folder or Path(name)):
+    with shapes_only(), told_in_a_sentence(folder or Path(name)):
         model = AutoModelForCausalLM.from_config(made, dtype=getattr(torch, dtype))
     if folder:
         check_shapes(model, folder)
@@ -84,7 +85,7 @@ def meta_encoder(name: str) -> MetaEncoder:
         return _meta_emotion2vec(name, configuration["model_conf"], (folder or Path(name)) / "config.json")
     try:
         config = AutoConfig.for_model(**configuration)
-        with torch.device("meta"):
+        with shapes_only():
             whole: Any = AutoModel.from_config(config)
     except (ValueError, TypeError, KeyError):
         raise DataError(f"config.json of {name} is of no model that transformers has: restore the file.") from None
@@ -96,7 +97,7 @@ def meta_encoder(name: str) -> MetaEncoder:
 
 def _meta_emotion2vec(name: str, model_conf: Mapping[str, Any], where: Path) -> MetaEncoder:
     try:
-        with torch.device("meta"):
+        with shapes_only():
             model = build_emotion2vec(dict(model_conf), where)
     except UsageError:  # FunASR is not installed
         if name not in CHECKPOINTS:

@@ -11,6 +11,7 @@ from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.experiments.planning.hearing import CLIP_SECONDS, Recordings, clips_of
 from emoser_lib.experiments.planning.memory import REST_TOKENS, adapter_needs, number_bytes
 from emoser_lib.experiments.planning.meta_models import size
+from emoser_lib.experiments.planning.shapes import shapes_only
 from emoser_lib.experiments.settings.qwen_audio import QwenAudioSettings, QwenLoraSettings
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS
 from emoser_lib.systems.checkpoints.folders import configuration_of, local_checkpoint
@@ -64,14 +65,14 @@ def qwen_needs(settings: QwenAudioSettings) -> QwenNeeds:
 def native_model(checkpoint: str, dtype: str = "float32") -> Any:
     """Build the native class of a checkpoint, without numbers."""
     native, _ = _configuration(checkpoint)
-    with torch.device("meta"):
+    with shapes_only():
         return Qwen2AudioForConditionalGeneration(native).to(getattr(torch, dtype))
 
 
 def native_language(checkpoint: str, dtype: str = "float32") -> Any:
     """Build its language model alone, without numbers."""
     native, _ = _configuration(checkpoint)
-    with torch.device("meta"):
+    with shapes_only():
         return Qwen2ForCausalLM(native.text_config).to(getattr(torch, dtype))
 
 
@@ -86,7 +87,7 @@ def _configuration(name: str) -> tuple[Any, int]:
     told = dict(CHECKPOINTS[name].architecture) if folder is None else configuration_of(folder)
     if told["model_type"] == "qwen2_audio":
         config: Any = Qwen2AudioConfig(**told)
-        with torch.device("meta"):
+        with shapes_only():
             # The two rows of the audio tags were parameters of their own.
             return config, size(Qwen2AudioForConditionalGeneration(config)) + 2 * config.text_config.hidden_size
     first = ConfigurationV1.model_validate(told)
