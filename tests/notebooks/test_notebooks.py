@@ -124,14 +124,6 @@ def own_recordings(folder: Path) -> list[str]:
     return ["--root", str(folder), "--table", "clips.csv", *columns, "--label", "Ira=anger"]
 
 
-def test_a_users_own_recordings_run_through_a_chapter(root: Path, tmp_path: Path) -> None:
-    values = ["-p", "evaluate", "folds", "-p", "baselines", "[majority, audio-lda]"]
-    record = emoser_run("03-classical", root, tmp_path, *own_recordings(tmp_path), *values)
-    assert record["corpus"]["name"] == "folder"
-    assert record["corpus"]["clips"] == 60
-    assert record["metrics"]["scores"]["audio-lda"]["n"] == 60
-
-
 @pytest.mark.slow
 def test_an_adapter_is_trained_on_a_users_own_table(root: Path, tmp_path: Path) -> None:
     values = {"refit": "false", "ranks": "[4]", "alphas": "[8]", "train_clips": "0", "scheme": "speaker"}

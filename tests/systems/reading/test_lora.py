@@ -2,11 +2,6 @@
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,49 +129,6 @@ def test_activation_checkpointing_changes_nothing(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^the loss of clip number .* is (nan|inf) at step \d+: use a smaller"):
         train(tmp_path, replace(TOY, learning_rate=1e30, clip=1e30))
-
-
-SCRIPT = """
-import sys, time
-from pathlib import Path
-import numpy as np
-sys.path.insert(0, sys.argv[1])
-from test_lora import train
-np.save(sys.argv[3], train(Path(sys.argv[2]), save_steps=3))
-"""
-
-
-def in_a_process(folder: Path, out: Path) -> subprocess.Popen[bytes]:
-    here = Path(__file__).parent
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(here.parents[1])}
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(here), str(folder), str(out)]
-    return subprocess.Popen(command, env=environment)
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, "the training ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-@pytest.mark.slow
-def test_a_killed_training_goes_on_to_the_same_scores(tmp_path: Path) -> None:
-    whole = in_a_process(tmp_path / "whole", tmp_path / "whole.npy")
-    assert whole.wait() == 0
-    killed = in_a_process(tmp_path / "killed", tmp_path / "killed.npy")
-    wait_for(tmp_path / "killed" / "checkpoint-12" / "trainer_state.json", killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed.npy").exists()
-    # and once more, at a moment when a checkpoint is only half there
-    last = max((tmp_path / "killed").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    half = last.with_name(f"checkpoint-{int(last.name.split('-')[1]) + 3}")
-    half.mkdir(exist_ok=True)
-    (half / "trainer_state.json").write_text("{", encoding="utf-8")
-    assert in_a_process(tmp_path / "killed", tmp_path / "killed.npy").wait() == 0
-    assert np.array_equal(np.load(tmp_path / "killed.npy"), np.load(tmp_path / "whole.npy"))
 
 
 def test_the_log_goes_on_over_a_stop(tmp_path: Path) -> None:
