@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book pdf zip records exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,12 @@ setup: ## make .venv with the pinned packages (the others call it)
 book: setup ## run the notebooks and build the book: book/_build/html/index.html
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress -- book
 	@echo "The book is ready: $(CURDIR)/$(BOOK)"
+
+pdf: book browser ## the built book as one PDF with an outline: book/_build/emoser-book.pdf
+	@$(BIN)/python scripts/make_pdf.py
+
+zip: book ## the built book as one file, for a stick: book/_build/emoser-book.zip
+	@cd book/_build && rm -f emoser-book.zip && $(CURDIR)/$(BIN)/python -m zipfile -c emoser-book.zip html/ && echo book/_build/emoser-book.zip
 
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records

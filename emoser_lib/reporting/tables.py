@@ -16,9 +16,6 @@ from emoser_lib.systems.classical.baselines import BASELINES
 TABLE_3 = "thau-table3-"
 """How the ids of the claims of THAU-UPM's Table 3 begin."""
 
-ONE_LINE = 60
-"""Characters: a table whose cells are no longer is not wrapped, it scrolls inside its box."""
-
 
 def splits(description: Description) -> pd.DataFrame:
     """Tabulate clips, hours, videos, speakers and labels of every split; what is not known is empty."""
@@ -124,7 +121,7 @@ def _systems(claims: pd.DataFrame) -> pd.Index:
 
 
 def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
-    """Render a table for a page: rounded, nothing cut off, text escaped, wide ones scroll inside their box.
+    """Render a table for a page: rounded, nothing cut off, text escaped, with a box to scroll in where it is wide.
 
     Args:
         table: its index becomes the first column, if it has a name or is not just numbers.
@@ -136,7 +133,6 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
     frame = (table.to_frame() if isinstance(table, pd.Series) else table).replace({None: np.nan})
     if frame.empty:
         return HTML("<p>Nothing to show for this corpus, or nothing recorded yet.</p>")
-    longest = max(len(str(cell)) for cell in [*frame.to_numpy().ravel(), *frame.index])
     with pd.option_context("display.max_colwidth", None):
         html = frame.rename(index=_shown, columns=_shown).to_html(
             formatters=[_format_of(frame.iloc[:, n], digits) for n in range(frame.shape[1])],
@@ -146,7 +142,7 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
             na_rep="",
             border=0,
             justify="left",
-            classes=["table", "emoser-table", *(["emoser-one-line"] if longest <= ONE_LINE else [])],
+            classes=["table", "emoser-table"],
         )
     return HTML(f"<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Table'>{html}</div>")
 

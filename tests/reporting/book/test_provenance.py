@@ -140,7 +140,7 @@ def test_the_reference_says_which_chapters_use_a_name() -> None:
 
 def test_every_link_of_a_line_has_an_entry() -> None:
     library = Library()
-    notebook = new_notebook(cells=[cell(f"{IMPORTS}\nshow(tables.findings(0)); tables.ONE_LINE")])
+    notebook = new_notebook(cells=[cell(f"{IMPORTS}\nshow(tables.findings(0)); tables.TABLE_3")])
     chapter = chapter_of(notebook, "09-try", library)
     text = b"".join(reference_pages({"09-try": chapter}, library).values()).decode()
     for name in (name for used in chapter.uses for name in used):
