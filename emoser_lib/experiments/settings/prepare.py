@@ -145,7 +145,7 @@ def _labels(looked: _Look) -> None:
     if (corpus.frame["label"] == "").all() and corpus.labelled_test().empty:
         raise DataError(
             f"{looked.name} has no labels: say which column of its table has them (columns in corpus_options, "
-            "--column label=…)."
+            f"{corpus.mapping.option('label')})."
         )
     if "words" in looked.given:
         for one in (corpus, looked.sound):
