@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-ALIKE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+LOOK_ALIKE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "label": ("label", "emotion", "emocion", "etiqueta", "class", "clase", "category", "categoria", "feeling"),
         "transcription": (
@@ -80,12 +80,12 @@ def likely_columns(theirs: Iterable[str], besides: Iterable[str] = ()) -> dict[s
     words = {name: _words(name) for name in theirs}
     found: dict[str, str] = {}
     for whole in (True, False):
-        for ours, names in ALIKE.items():
+        for ours, names in LOOK_ALIKE.items():
             free = {name: said for name, said in words.items() if name not in found.values()}
             alike = [name for name, said in free.items() if ("".join(said) in names if whole else {*said} & {*names})]
             if alike and ours not in found and ours not in set(besides):
                 found[ours] = alike[0]
-    return {ours: found[ours] for ours in ALIKE if ours in found}
+    return {ours: found[ours] for ours in LOOK_ALIKE if ours in found}
 
 
 def _words(name: str) -> list[str]:

@@ -167,6 +167,8 @@ def test_the_printed_commands_on_own_recordings_work(
         done = emoser(*command)
         assert done.returncode == 0, done.stderr
         assert "column" not in done.stdout + done.stderr, "nothing of the table is left unread"
+        if command[0] == "plan":
+            assert "(own)" in done.stdout, "no run on own data is called demo"
 
 
 def test_what_is_not_read_of_a_table_is_named(tmp_path: Path) -> None:

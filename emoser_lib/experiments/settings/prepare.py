@@ -18,7 +18,6 @@ from emoser_lib.experiments.training.folds import Fold, chosen_folds, folds, mos
 from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
 from emoser_lib.systems.checkpoints.limits import encoder_limits, longest_prompt
 from emoser_lib.systems.classical.baselines import BASELINES
-from emoser_lib.systems.prompts.words import words_for
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -147,12 +146,6 @@ def _labels(looked: _Look) -> None:
             f"{looked.name} has no labels: say which column of its table has them (columns in corpus_options, "
             f"{corpus.mapping.option('label')})."
         )
-    if "words" in looked.given:
-        for one in (corpus, looked.sound):
-            try:
-                words_for(one.labels, looked.given["words"])
-            except UsageError as error:
-                raise UsageError(f"corpus '{one.name}': {str(error).replace('use', 'set words to')}") from None
 
 
 def _split(looked: _Look) -> None:

@@ -145,7 +145,6 @@ LONG = "hola " * 3000
         ("06", {"transcription": ""}, {}, "set transcript to false"),
         ("06", {"audio": ""}, {}, "has no audio, which this chapter's systems hear"),
         ("07", {"transcription": LONG}, {}, "reads 2048 with the prompt: shorten it"),
-        ("08", {"label": "calm"}, {"words": "adjectives"}, "set words to 'nouns'"),
         ("08", {}, {"layer": "12"}, "layer is 12, emoser/demo-whisper has 0 to 2"),
         ("10", {"transcription": ""}, {"transcript": False, "speech_weights": [0.1]}, r"set speech_weights to \[0.0\]"),
         ("12", {"video": ""}, {}, "fill the column video"),
