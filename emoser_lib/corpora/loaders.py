@@ -321,7 +321,7 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
         ) from None
     _own_root(checked.root, checked.columns)
     for theirs, ours in (checked.labels or {}).items():
-        near = did_you_mean(ours, list(LABELS))
+        near = did_you_mean(ours, list(LABELS), 0.8)  # Ärger is no slip for anger, angre is
         if ours not in LABELS and near:
             raise UsageError(f"--label {theirs}={ours}: '{ours}' is no label of the six{near}: correct it.")
 

@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard
 from scipy.special import softmax
 
 from emoser_lib.corpora import Corpus, load_corpus
+from emoser_lib.corpora.loaders import DEMO_CORPUS_FOLDER
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.predicting import Clip, System, export_system, load_system
 from emoser_lib.experiments.predicting.answers import ask_into
@@ -350,6 +351,38 @@ def test_the_command_prints_text_csv_and_json(make_run: MakeRun, corpus: Corpus,
         assert words in refused.stderr
     written = emoser("export", folder, str(tmp_path / "mine"), "--json")
     assert "classifier.skops" in json.loads(written.stdout)["files"]
+
+
+def test_a_system_is_tested_on_another_corpus(make_run: MakeRun, corpus_folder: Path, tmp_path: Path) -> None:
+    folder = str(make_run("03-classical", table="unsplit.csv", scheme="speaker", evaluate="test"))
+    demo = pd.read_csv(DEMO_CORPUS_FOLDER / "metadata.csv", dtype=str, keep_default_na=False)
+    other = demo[demo["split"] == "test"].groupby("label").head(5)
+    theirs = {"joy": "Freude", "fear": "Angst"}
+    table = pd.DataFrame({"id": other["id"], "Text": other["transcription"], "label": other["label"].replace(theirs)})
+    table.to_csv(tmp_path / "metadata.csv", index=False)
+    there = ["folder", "--root", str(tmp_path), "--column", "transcription=Text"]
+    named = [*there, "--label", "Freude=joy", "--label", "Angst=fear"]
+    told = emoser("transfer", folder, *named, "--json")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert found["labels"] == list(LABELS)
+    assert found["left_out"] == {"disgust": 5, "anger": 5, "sadness": 5}
+    assert found["judged"] == "5 folds (speaker)"
+    known = other[other["label"].isin(LABELS)]
+    answers = load_system(folder).predict([Clip(transcription=text) for text in known["transcription"]])
+    assert found["scores"]["n"] == len(known)
+    assert found["scores"]["accuracy"] == pytest.approx(float(np.mean(answers == known["label"].to_numpy())))
+    assert found["own"]["macro_f1"] == 0.5
+    text = emoser("transfer", folder, *named).stdout.splitlines()
+    assert text[1].startswith("folder (5 folds (speaker)): macro-F1 0.500 [0.400, 0.600]")
+    assert f"{len(known)} clips" in text[2]
+    for words, arguments in (
+        ("learnt from clips of 'folder'", ["folder", "--root", str(corpus_folder), "--table", "unsplit.csv"]),
+        ("name two labels of yours as it does (--label", [*there, "--column", "label=Text"]),
+    ):
+        refused = emoser("transfer", folder, *arguments)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+        assert words in refused.stderr
 
 
 @pytest.mark.slow
