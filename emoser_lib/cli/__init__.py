@@ -19,6 +19,7 @@ from emoser_lib.visible import VisibleStream
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        "app": ("app:app", "Open a local page that asks trained systems about a clip."),
         "audit": ("audit:audit", "Say what is to be known about a corpus before its scores are believed."),
         "cache": ("cache:cache", "List or delete the frames that are kept of audio encoders."),
         "checkpoint": ("checkpoints:checkpoint", "Convert checkpoints of audio encoders."),

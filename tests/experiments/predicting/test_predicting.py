@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,11 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.predicting import Clip, System, export_system, load_system
 from emoser_lib.experiments.predicting.answers import ask_into
 from emoser_lib.experiments.predicting.asked import clips_of_table, named_clips
-from emoser_lib.experiments.runs.profiles import plan
-from emoser_lib.experiments.runs.records import Checkpoint, CorpusUsed, Record, RunStatus, write_record
-from emoser_lib.experiments.runs.runner import find_notebook
+from emoser_lib.experiments.runs.records import RunStatus
 from emoser_lib.experiments.training.cells import Cell
-from emoser_lib.systems.checkpoints.folders import find_checkpoint, weights_sha256
-from emoser_lib.systems.qwen_audio import converted
+from emoser_lib.systems.checkpoints.folders import find_checkpoint
 from tests.command import emoser
-
-LABELS = ("neutral", "joy", "fear")
-
-TINY: dict[str, Any] = {"epochs": 1, "folds": [0], "train_clips": 0, "refit": True, "device": "cpu"}
-
-CHAPTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "03-classical": ({"evaluate": "test"}, {"best": "text-svm"}),
-    "04-gemma-zero-shot": ({"calibrate": True}, {}),
-    "05-gemma-lora": ({**TINY, "ranks": [2], "alphas": [4]}, {"best_rank": 2, "best_alpha": 4}),
-    "06-qwen-audio-zero-shot": ({}, {}),
-    "07-qwen-audio-lora": ({**TINY, "ranks": [2], "alphas": [64]}, {"best_rank": 2, "best_alpha": 64}),
-    "08-whisper-gemma": (
-        {**TINY, "batch_sizes": [8], "learning_rates": [1e-2], "layer": "weighted"},
-        {"best_batch_size": 8, "best_learning_rate": 1e-2},
-    ),
-    "09-emotion2vec-gemma": ({**TINY, "arms": ["corrected"]}, {"best_arm": "corrected"}),
-    "10-emosllm": ({**TINY, "queries": [2], "rank": 2, "other_encoders": [], "window_seconds": 1.0}, {}),
-}
-"""Chapter -> parameters that are not the demo's, and what its run reports."""
+from tests.finished import CHAPTERS, LABELS, finished_run, own_recordings
 
 MakeRun = Callable[..., Path]
 
@@ -59,20 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus_folder(place: Path) -> Path:
-    """A user's own recordings: eight training and two test clips of each of three labels."""
-    demo, folder = load_corpus("demo"), place / "own"
-    folder.mkdir()
-    rows = []
-    for label in LABELS:
-        for number, (_, row) in enumerate(demo.training()[demo.training()["label"] == label].head(10).iterrows()):
-            name = f"secret-{label}-{number}.flac"
-            shutil.copy(row["audio"], folder / name)
-            split = "train" if number < 8 else "test"
-            rows.append((name, row["transcription"], label, f"Ana-{number}", split))
-    table = pd.DataFrame(rows, columns=["audio", "transcription", "label", "speaker", "split"])
-    table.to_csv(folder / "metadata.csv", index=False)
-    table.drop(columns="split").to_csv(folder / "unsplit.csv", index=False)
-    return folder
+    return own_recordings(place / "own")
 
 
 @pytest.fixture(scope="module")
@@ -82,51 +49,7 @@ def corpus(corpus_folder: Path) -> Corpus:
 
 @pytest.fixture(scope="module")
 def make_run(place: Path, corpus_folder: Path) -> MakeRun:
-    """A run's folder as the runner leaves it, without the minutes that a kernel takes."""
-
-    def make(chapter: str, table: str = "metadata.csv", status: RunStatus = RunStatus.OK, **more: Any) -> Path:
-        parameters, metrics = CHAPTERS.get(chapter, ({}, {}))
-        options = {"root": str(corpus_folder), "table": table}
-        changed = {**parameters, "corpus": "folder", "corpus_options": options, **more}
-        planned = plan(find_notebook(chapter), changed=changed if chapter in CHAPTERS else {})[0]
-        own = load_corpus("folder", **options)
-        given = planned.parameters
-        paths = {
-            given[role]: find_checkpoint(given[role], kind)
-            for role, kind in (("llm", "llm"), ("encoder", "encoder"))
-            if role in given
-        }
-        if "checkpoint" in given:
-            paths[given["checkpoint"]] = converted(given["checkpoint"])
-        scores = {
-            name: {"macro_f1": 0.5, "low": 0.4, "high": 0.6, "accuracy": 0.5, "n": 6}
-            for name in (
-                "text-svm",
-                "majority",
-                "audio-svm",
-                "cnn",
-                "late-fusion",
-                "audio-kmeans",
-                "gemma-lora",
-                "whisper-gemma",
-                "label likelihood, calibrated",
-                "emosllm",
-                "corrected",
-            )
-        }
-        record = Record(
-            notebook=chapter, profile="demo", run="demo", key=planned.key, command=planned.command, status=status,
-            parameters=dict(given), corpus=CorpusUsed(name=own.name, sha256=own.sha256, clips=len(own)),
-            checkpoints=[Checkpoint(name=name, sha256=weights_sha256(path)) for name, path in paths.items()],
-            metrics={"scores": scores, **metrics}, seconds=1, peak_memory_mb=1, versions={}, hardware={},
-            commit=None, date="2026-01-01T00:00:00Z",
-        )  # fmt: skip
-        folder = place / "runs" / chapter / planned.key
-        write_record(folder / "record.json", record)
-        (folder / "parameters.json").write_text(json.dumps(dict(given)))
-        return folder
-
-    return make
+    return partial(finished_run, place / "runs", corpus_folder)
 
 
 def asked(corpus: Corpus) -> list[Clip]:
