@@ -206,13 +206,11 @@ def _text(looked: _Look, settings: Settings) -> None:
     if settings.reads:
         raise UsageError(f"{lacks}, which this chapter's systems read: take one that hears (chapters 6 to 10).")
     if given.get("transcript"):
-        raise UsageError(f"{lacks}: set transcript to false.")
+        looked.derive("transcript", False, "The corpus has no transcriptions")
     if "text" in _parts(given.get("system", "majority")):
         raise UsageError(f"{lacks}, which {given['system']} reads: set system to audio-svm.")
     if "speech_weights" in given:
-        if given["speech_weights"][0]:
-            raise UsageError(f"{lacks} to learn speech from: set speech_weights to [0.0].")
-        if len(given["speech_weights"]) > 1:
+        if given["speech_weights"] != [0.0]:
             looked.derive("speech_weights", [0.0], "Without transcriptions there is no speech to learn")
         looked.notes.append("The corpus has no transcriptions: the systems that read are left out.")
 
