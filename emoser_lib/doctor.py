@@ -122,8 +122,15 @@ def _group(name: str, requirements: list[str]) -> Need:
     wrong = [problem for requirement in requirements if (problem := _unmet(requirement))]
     found = ", ".join(wrong) or f"all {len(requirements)}"
     title = f"packages [{name}]" if name else "packages"
-    for_what = {"": "everything", "book": "building the book", "lab": "JupyterLab", "test": "`make test`"}
-    return Need(title, not wrong, found, for_what.get(name, "`make check`"), "`make setup`", bool(name))
+    what = {
+        "": "everything",
+        "book": "building the book",
+        "lab": "JupyterLab",
+        "test": "`make test`",
+        "app": "`emoser app`",
+    }
+    way = "`pip install 'emoser[app]' -c constraints.txt`" if name == "app" else "`make setup`"
+    return Need(title, not wrong, found, what.get(name, "`make check`"), way, bool(name))
 
 
 def _unmet(requirement: str) -> str | None:

@@ -30,7 +30,22 @@ PACKAGES = (
 """Whose versions a record holds."""
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The checkout that the library lies in."""
+"""The folder that the library lies in: of a checkout, or where pip installed it."""
+
+
+def shipped_files(root: Path = ROOT) -> Path:
+    """Return the folder with ``notebooks/`` and ``book/``: in a checkout its own, in a wheel one inside the package.
+
+    The wheel's is filled as ``pyproject.toml`` says; this is the one place that knows where it is.
+
+    Args:
+        root: the folder that the library lies in.
+
+    >>> (shipped_files() / "notebooks/profiles/demo.yaml").is_file()
+    True
+    """
+    inside = root / "emoser_lib" / "shipped"
+    return inside if inside.is_dir() else root
 
 
 def now() -> str:

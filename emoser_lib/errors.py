@@ -20,8 +20,13 @@ class DataError(EmoserError):
     """Error in the content of a file or folder, or a file that is missing (exit code 1)."""
 
 
-def did_you_mean(name: str, known: list[str]) -> str:
+def did_you_mean(name: str, known: list[str], cutoff: float = 0.6) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest known name, else an empty string.
+
+    Args:
+        name: what was written.
+        known: what could have been meant.
+        cutoff: how alike both must be at least, from 0 to 1 (`difflib.get_close_matches`).
 
     >>> did_you_mean("emospech", ["demo", "emospeech"])
     " (did you mean 'emospeech'?)"
@@ -30,5 +35,5 @@ def did_you_mean(name: str, known: list[str]) -> str:
     """
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -22,7 +22,7 @@ ORDER = {
     ),
     "experiments": ("judging", "training", "settings", "runs", "predicting", "planning"),
     "reporting": (
-        "escaping", "report", "recorded_tables", "tables", "diagrams", "figures", "scores",
+        "escaping", "report", "recorded_tables", "tables", "diagrams", "figures", "scores", "transfer", "page",
         "ledger", "reading", "hearing", "audit", "robustness", "book",
     ),
 }  # fmt: skip

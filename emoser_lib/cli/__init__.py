@@ -19,6 +19,7 @@ from emoser_lib.visible import VisibleStream
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        "app": ("app:app", "Open a local page that asks trained systems about a clip."),
         "audit": ("audit:audit", "Say what is to be known about a corpus before its scores are believed."),
         "cache": ("cache:cache", "List or delete the frames that are kept of audio encoders."),
         "checkpoint": ("checkpoints:checkpoint", "Convert checkpoints of audio encoders."),
@@ -34,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "run": ("run:run_notebook", "Execute a notebook and write its record."),
         "runs": ("runs:list_all", "List runs: score, what they changed, how long they took."),
         "score": ("submission:score", "Score a submission on a corpus's test split."),
+        "transfer": ("transfer:transfer_run", "Score a trained system on a corpus that it did not learn from."),
         "submission": ("submission:submission", "Merge results files of the challenge."),
     }
 )

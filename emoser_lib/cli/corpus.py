@@ -53,6 +53,11 @@ def corpus_describe(name: str, as_json: bool, **own: Any) -> None:
         print(f"{split}: {counts.clips} clips ({labels}){'; ' + more if more else ''}")
     for reason, n in description.left_out.items():
         print(f"left out: {n} clips {reason}")
+    for what, named in (("columns", description.columns), ("labels", description.renamed)):
+        if named:
+            print(f"{what}: {', '.join(f'{name}={other}' for name, other in named.items())}")
+    if description.unused_columns:
+        print(f"nothing is read from: {', '.join(description.unused_columns)}")
 
 
 @corpus.command("check")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
-from emoser_lib.cli.run import chapters_of, notes_of, planned_runs
+from emoser_lib.cli.run import PROFILE, chapters_of, notes_of, planned_runs, profile_of
 from emoser_lib.errors import EmoserError, UsageError
 from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
 from emoser_lib.experiments.runs.runner import check_places
@@ -16,7 +16,7 @@ from emoser_lib.experiments.runs.runner import check_places
 
 @click.command("plan")
 @click.argument("notebook", required=False)
-@click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
+@PROFILE
 @click.option("--only", metavar="RUN", help="One run of the notebook; default: all.")
 @click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -24,7 +24,7 @@ from emoser_lib.experiments.runs.runner import check_places
 @json_option
 def plan_runs(
     notebook: str | None,
-    profile: str,
+    profile: str | None,
     only: str | None,
     parameter: Sequence[tuple[str, str]],
     runs: Path,
@@ -38,8 +38,10 @@ def plan_runs(
     """
     if notebook is None and (only or parameter):
         raise UsageError("--only and --parameter belong to one notebook: name it.")
+    folder = own_folder(**own)
+    profile = profile_of(profile, folder)
     names = [notebook] if notebook else chapters_of(profile)
-    planned = [run for name in names for run in planned_runs(name, profile, only, parameter, own_folder(**own))]
+    planned = [run for name in names for run in planned_runs(name, profile, only, parameter, folder)]
     check_places(runs)
     unfit: list[EmoserError] = []
     for run in planned:

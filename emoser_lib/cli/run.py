@@ -15,6 +15,15 @@ from emoser_lib.experiments.runs.profiles import PlannedRun, chapters_in, plan, 
 from emoser_lib.experiments.runs.runner import check_places, find_notebook, notebook_folders, run
 from emoser_lib.experiments.runs.settling import settle
 
+PROFILE = click.option(
+    "--profile", metavar="NAME", help="demo, small, paper, or own: the default with --root, else demo."
+)
+
+
+def profile_of(profile: str | None, folder: dict[str, Any]) -> str:
+    """Return the profile that is meant: runs on a user's own recordings are no demo."""
+    return profile or ("own" if folder else "demo")
+
 
 def planned_runs(
     notebook: str, profile: str, only: str | None, parameter: Sequence[tuple[str, str]], folder: dict[str, Any]
@@ -51,7 +60,7 @@ def chapters_of(profile: str) -> list[str]:
 
 @click.command("run")
 @click.argument("notebook")
-@click.option("--profile", default="demo", show_default=True, help="demo, small or paper.")
+@PROFILE
 @click.option("--only", metavar="RUN", help="One run of the profile; default: all.")
 @click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Change one; repeat it.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -60,7 +69,7 @@ def chapters_of(profile: str) -> list[str]:
 @json_option
 def run_notebook(
     notebook: str,
-    profile: str,
+    profile: str | None,
     only: str | None,
     parameter: Sequence[tuple[str, str]],
     runs: Path,
@@ -74,7 +83,8 @@ def run_notebook(
         raise UsageError(
             "torchrun starts a run several times, each with a record: start `emoser run` once, or a script that trains."
         )
-    runs_planned = planned_runs(notebook, profile, only, parameter, own_folder(**own))
+    folder = own_folder(**own)
+    runs_planned = planned_runs(notebook, profile_of(profile, folder), only, parameter, folder)
     notes = [note for planned in runs_planned for note in notes_of(planned)]  # of all, before the first kernel starts
     for note in dict.fromkeys(notes):
         print(f"emoser: {note}", file=sys.stderr)

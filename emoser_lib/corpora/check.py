@@ -67,6 +67,12 @@ class FindingKind(StrEnum):
     """The file is of another format than its name says; it is read as what it is."""
     NO_LABELS = "no labels"
     """No clip has a label, in a corpus that hides none."""
+    LIKELY_COLUMN = "likely column"
+    """A column of the table that nothing is read from and that looks like one of ours that the corpus lacks."""
+    UNUSED_COLUMN = "unused column"
+    """A column of the table that nothing is read from, or one that was named and is empty."""
+    UNUSED_LABEL = "unused label"
+    """A label that was said to be one of ours and is in no row."""
     SIMILAR_LABELS = "similar labels"
     """Labels that differ in upper and lower case only."""
     SHORT_ROW = "row that lacks cells"
@@ -99,6 +105,7 @@ FAULTS = (
     FindingKind.OFFSET_AUDIO,
     FindingKind.OUT_OF_RANGE_AUDIO,
     FindingKind.NO_LABELS,
+    FindingKind.UNUSED_LABEL,
     FindingKind.SIMILAR_LABELS,
     FindingKind.TIMES_IN_SECONDS,
     FindingKind.EMPTY_TRANSCRIPTION,
@@ -170,7 +177,7 @@ def check_and_measure(corpus: Corpus, *, longest_seconds: float = LONGEST_SECOND
     """Find what `check` finds, and keep each clip's length: both need each audio file once."""
     frame = corpus.frame
     found, audio, seconds = _measure_all(corpus, longest_seconds)
-    found += _labels(corpus)
+    found += [*_labels(corpus), *_mapping(corpus)]
     found += _rows(corpus)
     words = {clip: _words(text) for clip, text in zip(frame["id"], frame["transcription"], strict=True)}
     if not any(words.values()):
@@ -191,7 +198,9 @@ def _labels(corpus: Corpus) -> Iterator[Finding]:
     there = set(labels)
     if not any(labels) and not corpus.held_out:
         yield Finding(
-            FindingKind.NO_LABELS, "", "no clip has a label: say which column has them (--column label=…), if one does"
+            FindingKind.NO_LABELS,
+            "",
+            f"no clip has a label: say which column has them ({corpus.mapping.option('label')}), if one does",
         )
     alike: dict[str, list[str]] = defaultdict(list)
     for label in [*dict.fromkeys(labels[labels != ""]), *LABELS]:
@@ -206,6 +215,21 @@ def _labels(corpus: Corpus) -> Iterator[Finding]:
     for clip, label in zip(corpus.frame["id"], labels, strict=True):
         if label and label not in LABELS:
             yield Finding(FindingKind.UNKNOWN_LABEL, clip, f"the label '{label}' is not one of {', '.join(LABELS)}")
+
+
+def _mapping(corpus: Corpus) -> Iterator[Finding]:
+    mapping = corpus.mapping
+    likely = {theirs: ours for ours, theirs in mapping.proposed.items()}
+    for name in mapping.unused:
+        what = f"nothing is read from the column '{name}'"
+        if ours := likely.get(name):
+            what += f", which may be our {ours} ({mapping.option(ours)})"
+        yield Finding(FindingKind.LIKELY_COLUMN if ours else FindingKind.UNUSED_COLUMN, "", what)
+    for ours in mapping.empty:
+        what = f"every cell of the column '{mapping.columns[ours]}' is empty (--column {ours}={mapping.columns[ours]})"
+        yield Finding(FindingKind.UNUSED_COLUMN, "", what)
+    for name in mapping.unused_labels:
+        yield Finding(FindingKind.UNUSED_LABEL, "", f"no row has the label '{name}' (--label {name}=…)")
 
 
 def _rows(corpus: Corpus) -> Iterator[Finding]:

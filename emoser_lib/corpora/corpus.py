@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from emoser_lib.corpora.audio import read_waveform
+from emoser_lib.corpora.mapping import TableMapping
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 
 LABELS = ("neutral", "disgust", "anger", "joy", "sadness", "fear")
@@ -35,6 +36,7 @@ class Corpus:
         held_out: id -> label of clips whose labels the frame hides.
         left_out: reason -> number of rows of the source that are not in the frame.
         short_rows: ids of clips whose row of the source has fewer cells than its header.
+        mapping: how a user's table was read.
 
     >>> from emoser_lib.corpora import load_corpus
     >>> demo = load_corpus("demo")
@@ -50,6 +52,7 @@ class Corpus:
     held_out: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: Mapping[str, int] = field(default_factory=dict)
     short_rows: tuple[str, ...] = field(default=(), kw_only=True)
+    mapping: TableMapping = field(default=TableMapping(), kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         _validate(self.name, self.frame, self.labels)

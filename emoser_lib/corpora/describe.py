@@ -18,12 +18,20 @@ class SplitCounts(BaseModel):
 
 
 class Description(BaseModel):
-    """A corpus in numbers. Clips without a split count as split ``all``."""
+    """A corpus in numbers. Clips without a split count as split ``all``.
+
+    Attributes:
+        columns, renamed, unused_columns: how a user's table was read: our column -> the table's, the table's label ->
+            ours, and the columns that nothing is read from; empty where a corpus is not a user's.
+    """
 
     name: str
     labels: list[str]
     splits: dict[str, SplitCounts]
     left_out: dict[str, int]
+    columns: dict[str, str]
+    renamed: dict[str, str]
+    unused_columns: list[str]
 
 
 def describe(corpus: Corpus) -> Description:
@@ -41,6 +49,9 @@ def describe(corpus: Corpus) -> Description:
         name=corpus.name,
         labels=list(corpus.labels),
         left_out=dict(corpus.left_out),
+        columns=dict(corpus.mapping.columns),
+        renamed=dict(corpus.mapping.labels),
+        unused_columns=list(corpus.mapping.unused),
         splits={
             name: SplitCounts(
                 clips=len(rows),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emoser_lib.corpora.audio import is_file
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, TIME_COLUMNS, Corpus, build_frame, label_set
+from emoser_lib.corpora.mapping import TableMapping, likely_columns
 from emoser_lib.corpora.published import load_iemocap, load_meld
 from emoser_lib.corpora.tables import read_table
 from emoser_lib.errors import DataError, UsageError, did_you_mean
@@ -154,14 +155,20 @@ def load_folder(
     root, columns = _own_root(root, columns), dict(columns or {})
     path = root / table
     how = "write one with a line per clip, or name yours with table (--table)"
-    theirs = read_table(path, need=columns.values(), how_to_get=how, quoted=quoted)
+    theirs = read_table(path, how_to_get=how, quoted=quoted)
     known: dict[str, pd.Series] = {
         name: theirs[columns.get(name, name)] for name in COLUMNS if columns.get(name, name) in theirs
     }
-    if not {"audio", "transcription"} & set(known) or not {"id", "audio"} & set(known):
+    mapped = {name: columns.get(name, name) for name in known}
+    unused = tuple(name for name in theirs.columns if name and name not in mapped.values())
+    lacking = [name for name in columns.values() if name not in theirs]
+    if lacking or not {"audio", "transcription"} & set(known) or not {"id", "audio"} & set(known):
+        lacks = f"'{lacking[0]}'" if lacking else "'audio' (nor 'id' and 'transcription')"
+        alike = likely_columns(unused, besides=known) or {"audio": "…"}
+        options = " ".join(f"--column {ours}={name}" for ours, name in alike.items())
         raise DataError(
-            f"{path} has no column 'audio' (nor 'id' and 'transcription'): it has {', '.join(theirs.columns)}; "
-            "say which is which with columns (--column audio=…)."
+            f"{path} has no column {lacks}: it has {', '.join(theirs.columns)}; say which is which with columns "
+            f"({options})."
         )
     for name in set(known) - {"transcription"}:
         known[name] = known[name].map(plain)
@@ -171,13 +178,23 @@ def load_folder(
         known["id"] = known["audio"]
     if "audio" in known:
         known["audio"] = pd.Series(_audio_paths(path.parent, known["audio"]), dtype=str)
+    told = {plain(name): plain(ours) for name, ours in (labels or {}).items()}
+    there = set(known.get("label", ()))
     if "label" in known:
-        known["label"] = _map_labels(known["label"], labels, path)
+        known["label"] = _map_labels(known["label"], told if labels is not None else None, path)
     for name in set(TIME_COLUMNS) & set(known):
         known[name] = _milliseconds(known[name], path)
     frame = build_frame(known)
     short = tuple(frame["id"][row] for row in theirs.attrs["short_rows"])
-    return Corpus("folder", frame, labels=label_set(frame["label"]) or LABELS, short_rows=short)
+    mapping = TableMapping(
+        columns=mapped,
+        unused=unused,
+        empty=tuple(name for name in columns if (theirs[columns[name]].str.strip() == "").all()),
+        labels={name: ours for name, ours in told.items() if name in there},
+        unused_labels=tuple(name for name in told if name not in there),
+    )
+    found = label_set(frame["label"]) or LABELS
+    return Corpus("folder", frame, labels=found, short_rows=short, mapping=mapping)
 
 
 def plain(text: str) -> str:
@@ -304,7 +321,7 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
         ) from None
     _own_root(checked.root, checked.columns)
     for theirs, ours in (checked.labels or {}).items():
-        near = did_you_mean(ours, list(LABELS))
+        near = did_you_mean(ours, list(LABELS), 0.8)  # Ärger is no slip for anger, angre is
         if ours not in LABELS and near:
             raise UsageError(f"--label {theirs}={ours}: '{ours}' is no label of the six{near}: correct it.")
 
@@ -375,12 +392,10 @@ def _milliseconds(values: pd.Series, path: Path) -> pd.Series:
 
 
 def _map_labels(theirs: pd.Series, labels: Mapping[str, str] | None, path: Path) -> pd.Series:
-    known = {plain(name): plain(ours) for name, ours in (labels or {}).items()}
-    mapped = theirs.replace(known)
     if labels is not None:
-        unmapped = sorted(set(theirs) - set(known) - set(LABELS) - {""})
+        unmapped = sorted(set(theirs) - set(labels) - set(LABELS) - {""})
         if unmapped:
             raise DataError(
                 f"{path}: the label '{unmapped[0]}' is not mapped: add it to labels (--label {unmapped[0]}=…)."
             )
-    return mapped
+    return theirs.replace(dict(labels or {}))

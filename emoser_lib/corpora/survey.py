@@ -41,7 +41,7 @@ def survey(corpus: Corpus) -> Survey:
     '12 duplicate transcription, 4 duplicate across splits'
     """
     files = [file for module in modules_behind([__name__]) if (file := file_of(module))]
-    told = [corpus.sha256, corpus.short_rows, code_sha256(files)]
+    told = [corpus.sha256, corpus.short_rows, repr(corpus.mapping), code_sha256(files)]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     path = cache_home() / "surveys" / f"{key}.json"
     try:

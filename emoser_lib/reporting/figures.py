@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
@@ -76,18 +77,36 @@ def spectrograms(corpus: Corpus, clip_ids: Sequence[str]) -> Figure:
     for axes in panels.flat[len(clip_ids) :]:
         axes.set_axis_off()
     for axes, clip in zip(panels.flat, clip_ids, strict=False):
-        waveform = corpus.waveform(clip)
-        mel = librosa.feature.melspectrogram(y=waveform, sr=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
-        end = len(waveform) / SAMPLE_RATE
-        axes.imshow(
-            librosa.power_to_db(mel, ref=np.max), origin="lower", aspect="auto", extent=(0, end, 0, 80), cmap="magma"
-        )
-        axes.set(title=corpus.row(clip)["label"], xlabel="s", yticks=[])
-        pitch = axes.twinx()
-        pitch.plot(*pitch_contour(waveform), ".", color="cyan", markersize=2)
-        pitch.set(ylim=(50, 500), yscale="log", yticks=[100, 200, 400], yticklabels=["100", "200", "400"])
-        pitch.minorticks_off()
+        _spectrogram(axes, corpus.waveform(clip))
+        axes.set_title(corpus.row(clip)["label"])
     return figure
+
+
+def one_clip(waveform: np.ndarray) -> Figure:
+    """Draw a clip's waveform above its mel spectrogram with its pitch.
+
+    Args:
+        waveform: float32 [samples], 16 kHz mono.
+    """
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")  # without pyplot, which belongs to one thread
+    above, below = figure.subplots(2, 1, height_ratios=(1, 2))
+    above.plot(np.arange(len(waveform)) / SAMPLE_RATE, waveform, color="0.35", linewidth=0.5)
+    above.set(xlim=(0, len(waveform) / SAMPLE_RATE), ylim=(-1, 1), xticks=[], yticks=[])
+    _spectrogram(below, waveform)
+    return figure
+
+
+def _spectrogram(axes: Axes, waveform: np.ndarray) -> None:
+    mel = librosa.feature.melspectrogram(y=waveform, sr=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
+    end = len(waveform) / SAMPLE_RATE
+    axes.imshow(
+        librosa.power_to_db(mel, ref=np.max), origin="lower", aspect="auto", extent=(0, end, 0, 80), cmap="magma"
+    )
+    axes.set(xlabel="s", yticks=[])
+    pitch = axes.twinx()
+    pitch.plot(*pitch_contour(waveform), ".", color="cyan", markersize=2)
+    pitch.set(ylim=(50, 500), yscale="log", yticks=[100, 200, 400], yticklabels=["100", "200", "400"])
+    pitch.minorticks_off()
 
 
 def pitch_contour(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
 from emoser_lib.cli import main
@@ -127,6 +129,62 @@ def test_own_recordings_need_no_code(tmp_path: Path) -> None:
     refused(1, "'Ira' is not mapped", "corpus", "describe", "folder", *own, "--label", "Asco=disgust")
     checked = emoser("corpus", "check", "folder", *own, "--json")
     assert json.loads(checked.stdout)["clips"] == 36
+
+
+def a_spanish_table(folder: Path) -> Path:
+    """Sixty clips of a user's own, in a table with columns and labels in Spanish."""
+    rows = load_corpus("demo").training().groupby("label").head(20)
+    rows = rows[rows["label"].isin(["anger", "joy", "neutral"])].reset_index(drop=True)
+    names = {"anger": "Ira", "joy": "Alegría", "neutral": "Calma"}
+    columns = {"archivo": rows["audio"], "texto": rows["transcription"], "emoción": rows["label"].map(names)}
+    table = pd.DataFrame({**columns, "hablante": [f"h{number % 5}" for number in rows.index]})
+    folder.mkdir()
+    table.to_csv(folder / "metadata.csv", index=False)
+    return folder
+
+
+def commands_on_own_recordings(page: Path) -> list[list[str]]:
+    """The commands that a page prints about the folder ``my-recordings``."""
+    printed = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    return [
+        shlex.split(line)[1:]
+        for line in printed.splitlines()
+        if line.startswith("emoser ") and "--root my-recordings" in line
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/rerun.md"])
+def test_the_printed_commands_on_own_recordings_work(
+    page: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_spanish_table(tmp_path / "my-recordings")
+    monkeypatch.chdir(tmp_path)
+    commands = commands_on_own_recordings(root / page)
+    assert any(command[0] == "run" for command in commands)
+    for command in commands:
+        if command[0] == "run":  # what stands before the kernel, which other tests start
+            command = ["plan", str(root / f"notebooks/{command[1]}.ipynb"), *command[2:]]
+        done = emoser(*command)
+        assert done.returncode == 0, done.stderr
+        assert "column" not in done.stdout + done.stderr, "nothing of the table is left unread"
+        if command[0] == "plan":
+            assert "(own)" in done.stdout, "no run on own data is called demo"
+
+
+def test_what_is_not_read_of_a_table_is_named(tmp_path: Path) -> None:
+    own = ["folder", "--root", str(a_spanish_table(tmp_path / "own"))]
+    partly = [*own, "--column", "audio=archivo", "--column", "transcription=texto", "--label", "Ira=anger"]
+    checked = emoser("corpus", "check", *partly)
+    assert checked.returncode == 1
+    assert "no clip has a label: say which column has them (--column label=emoción)" in checked.stdout
+    assert "'hablante', which may be our speaker (--column speaker=hablante)" in checked.stdout
+    assert "no row has the label 'Ira'" in checked.stdout
+    described = answered("corpus", "describe", *partly)
+    assert described["columns"] == {"audio": "archivo", "transcription": "texto"}
+    assert described["unused_columns"] == ["emoción", "hablante"]
+    for wrong in ([], ["--column", "audio=file"]):
+        refused(1, "(--column label=emoción --column transcription=texto --column audio=archivo", "corpus", "check",
+                *own, *wrong)  # fmt: skip
 
 
 def test_doctor_answers_in_json() -> None:

@@ -297,6 +297,7 @@ def test_our_side_of_a_label_is_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'angre' is no label of the six \(did you mean 'anger'\?\)"):
         own_table(tmp_path, "id,transcription,label\na,x,Ira\n", labels={"Ira": "angre"})
     assert own_table(tmp_path, "id,transcription,label\na,x,Ira\n", labels={"Ira": "calm"}).labels == ("calm",)
+    assert own_table(tmp_path, "id,transcription,label\na,x,Ira\n", labels={"Ira": "Ärger"}).labels == ("Ärger",)
 
 
 def test_a_corpus_without_labels_and_times_in_seconds_are_found(tmp_path: Path) -> None:

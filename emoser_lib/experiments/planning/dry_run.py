@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub import auth_check, errors, get_token
 
-from emoser_lib.environment import ROOT
+from emoser_lib.environment import shipped_files
 from emoser_lib.experiments.planning.hearing import (
     CLIP_SECONDS,
     EncoderNeeds,
@@ -314,7 +314,7 @@ def _encoder(name: str, settings: AudioSettings, systems: Iterable[PlannedTraini
 @cache
 def _stated(encoder: str, llm: str) -> int | None:
     """What the paper says of the parameters of both together; ``None`` where it does not, or the book is not here."""
-    path = ROOT / "book" / "claims.yaml"
+    path = shipped_files() / "book" / "claims.yaml"
     if (encoder, llm) not in STATED or not path.is_file():
         return None
     claims = {claim["id"]: claim for claim in yaml.safe_load(path.read_text(encoding="utf-8"))}

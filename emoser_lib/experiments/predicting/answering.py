@@ -99,8 +99,8 @@ class _Reading(_LLM):
     def _untrained(self, corpus: Corpus, ids: list[str]) -> np.ndarray:
         """As chapter 4: the prompts of clips and of inputs without content, encoded together."""
         texts = [*corpus.frame["transcription"], *CONTENT_FREE]
-        asked = prompt_named(self.system.prompt).encode(self.llm.tokenizer, texts, self.system.chat)
         words = words_for(corpus.labels, self.system.words)
+        asked = prompt_named(self.system.prompt).listing(words).encode(self.llm.tokenizer, texts, self.system.chat)
         verbaliser = Verbaliser.build(self.llm.tokenizer, words, after=asked.tail)
         scores = label_scores(self.llm.model, asked, verbaliser, clips=ids)
         of_clips, of_nothing = scores[: len(ids)], scores[len(ids) :]

@@ -13,6 +13,7 @@ from emoser_lib.experiments.runs.records import Record
 from emoser_lib.experiments.settings.base import ClassicalSettings, Settings
 from emoser_lib.experiments.settings.chapters import CHAPTERS
 from emoser_lib.experiments.settings.hearing import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.settings.prepare import prepare
 from emoser_lib.experiments.settings.qwen_audio import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.settings.reading import GemmaLoraSettings, GemmaZeroShotSettings
 from emoser_lib.systems.arms import arm_values
@@ -159,7 +160,7 @@ def chosen_name(record: Record, system: str | None = None) -> str:
 
 
 def chosen(record: Record, name: str, parameters: Mapping[str, Any]) -> tuple[Settings, Chosen]:
-    """Return a run's settings, checked again, and what it chose.
+    """Return a run's settings, checked against its corpus again, and what it chose.
 
     Args:
         record: of an ok run.
@@ -168,10 +169,11 @@ def chosen(record: Record, name: str, parameters: Mapping[str, Any]) -> tuple[Se
 
     Raises:
         UsageError: the parameters are not right any more, such as a folder that is gone.
+        DataError: neither is the corpus.
     """
     known = _settings_class(record)
     assert known is not None
-    settings = known.check(**parameters)
+    settings = prepare(known.check(**parameters)).settings  # refit is false where there was no test split
     return settings, CHOOSE[known][1](settings, record.metrics, name)
 
 

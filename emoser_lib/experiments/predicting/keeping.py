@@ -150,11 +150,12 @@ def _described(
     if isinstance(system, str):
         told = {"kind": "classical", "declared": {"baseline": system, "seed": settings.seed}}
     else:
+        words = words_for(corpus.labels, system.words)
         told = {
             "kind": "audio" if isinstance(system, AudioSystem) else "text",
             "declared": declared_fields(system),
-            "words": words_for(corpus.labels, system.words),
-            "prompt": prompt_of(system).template,
+            "words": words,
+            "prompt": prompt_of(system).listing(words).template,
         }
     return KeptSystem.model_validate(
         {

@@ -139,6 +139,6 @@ def read_kept(folder: Path) -> KeptSystem:
         raise DataError(f"{path} is not there: export the system again.") from None
     except (ValidationError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}): export the system again.") from None
-    if declared is not None and prompt_of(declared).template != kept.prompt:
+    if declared is not None and prompt_of(declared).listing(kept.words).template != kept.prompt:
         raise DataError(f"{path} has another prompt than this version of emoser: use the version that wrote it.")
     return kept

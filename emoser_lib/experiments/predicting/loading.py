@@ -12,7 +12,7 @@ from emoser_lib.experiments.predicting.asked import AskedClips, Clip, Needs, ask
 from emoser_lib.experiments.predicting.chosen import Chosen, chosen, chosen_name, needs_of
 from emoser_lib.experiments.predicting.found import find_system
 from emoser_lib.experiments.predicting.kept import SYSTEM_FILE, read_kept
-from emoser_lib.experiments.runs.records import Record
+from emoser_lib.experiments.runs.records import CorpusUsed, Record
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.files import locked
 
@@ -35,6 +35,11 @@ class Folder:
         kept = read_kept(self.path)
         return Needs(kept.name, kept.labels, kept.hears, kept.reads)
 
+    @property
+    def corpus(self) -> CorpusUsed:
+        """What the system learnt from."""
+        return read_kept(self.path).corpus
+
     def made(self, device: str) -> Path:
         """Return the folder."""
         return self.path
@@ -53,6 +58,12 @@ class OfRun:
     def needs(self) -> Needs:
         """What the system is asked with, and answers."""
         return needs_of(self.chosen, self.settings.load())
+
+    @property
+    def corpus(self) -> CorpusUsed:
+        """What the system learnt from."""
+        assert self.record.corpus is not None
+        return self.record.corpus
 
     def made(self, device: str) -> Path:
         """Return its folder in the run's, written now."""
@@ -87,6 +98,11 @@ class System:
     def classes_(self) -> np.ndarray:
         """The labels as scikit-learn has them."""
         return np.array(self.labels)
+
+    @property
+    def corpus(self) -> CorpusUsed:
+        """What it learnt from."""
+        return self._source.corpus
 
     @cached_property
     def folder(self) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
-from emoser_lib.environment import ROOT
+from emoser_lib.environment import shipped_files
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.names import RunName
 from emoser_lib.files import write_whole
@@ -215,7 +215,7 @@ def published_records(notebook: str | None = None) -> list[Record]:
     Args:
         notebook: only those of this chapter.
     """
-    return [r for r in read_records(ROOT / "book" / "records") if notebook in (None, r.notebook)]
+    return [r for r in read_records(shipped_files() / "book" / "records") if notebook in (None, r.notebook)]
 
 
 def write_record(path: Path, record: Record) -> None:

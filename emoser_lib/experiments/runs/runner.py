@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from emoser_lib.corpora import absolute, cache_home, data_home
 from emoser_lib.doctor import SOCKETS_BYTES, obstacle
-from emoser_lib.environment import ROOT, commit, hardware, now, versions
+from emoser_lib.environment import ROOT, commit, hardware, now, shipped_files, versions
 from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
 from emoser_lib.experiments.runs.answers import ANSWERS, FOLDER
 from emoser_lib.experiments.runs.execute import FULL_CODE
@@ -61,7 +61,7 @@ class Outcome:
 
 def notebook_folders() -> list[Path]:
     """Return ``notebooks/`` of the current folder and of this checkout, if profiles lie in it: others are no book."""
-    return [folder for folder in (Path("notebooks"), ROOT / "notebooks") if (folder / "profiles").is_dir()]
+    return [folder for folder in (Path("notebooks"), shipped_files() / "notebooks") if (folder / "profiles").is_dir()]
 
 
 def find_notebook(name: str) -> Path:

@@ -18,7 +18,6 @@ from emoser_lib.experiments.training.folds import Fold, chosen_folds, folds, mos
 from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
 from emoser_lib.systems.checkpoints.limits import encoder_limits, longest_prompt
 from emoser_lib.systems.classical.baselines import BASELINES
-from emoser_lib.systems.prompts.words import words_for
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -145,14 +144,8 @@ def _labels(looked: _Look) -> None:
     if (corpus.frame["label"] == "").all() and corpus.labelled_test().empty:
         raise DataError(
             f"{looked.name} has no labels: say which column of its table has them (columns in corpus_options, "
-            "--column label=…)."
+            f"{corpus.mapping.option('label')})."
         )
-    if "words" in looked.given:
-        for one in (corpus, looked.sound):
-            try:
-                words_for(one.labels, looked.given["words"])
-            except UsageError as error:
-                raise UsageError(f"corpus '{one.name}': {str(error).replace('use', 'set words to')}") from None
 
 
 def _split(looked: _Look) -> None:
@@ -213,13 +206,11 @@ def _text(looked: _Look, settings: Settings) -> None:
     if settings.reads:
         raise UsageError(f"{lacks}, which this chapter's systems read: take one that hears (chapters 6 to 10).")
     if given.get("transcript"):
-        raise UsageError(f"{lacks}: set transcript to false.")
+        looked.derive("transcript", False, "The corpus has no transcriptions")
     if "text" in _parts(given.get("system", "majority")):
         raise UsageError(f"{lacks}, which {given['system']} reads: set system to audio-svm.")
     if "speech_weights" in given:
-        if given["speech_weights"][0]:
-            raise UsageError(f"{lacks} to learn speech from: set speech_weights to [0.0].")
-        if len(given["speech_weights"]) > 1:
+        if given["speech_weights"] != [0.0]:
             looked.derive("speech_weights", [0.0], "Without transcriptions there is no speech to learn")
         looked.notes.append("The corpus has no transcriptions: the systems that read are left out.")
 

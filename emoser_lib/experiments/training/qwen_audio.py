@@ -97,10 +97,11 @@ class _Asked:
         self.task = AudioTask(
             model, self.words.ids, system.loss, [], nothing, self.heard, self.hearing.features, self.hearing.waveform
         )
+        words = dict(zip(self.words.labels, self.words.words, strict=True))
         self.identity = {
             "sha256": qwen.llm.sha256,
             "dtype": str(qwen.language.dtype),
-            "prompt": audio_prompt(system.prompt).template,
+            "prompt": audio_prompt(system.prompt).listing(words).template,
         }
 
     def kept(

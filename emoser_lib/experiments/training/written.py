@@ -16,6 +16,7 @@ from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.systems.declared import TextSystem
 from emoser_lib.systems.prompts.text import prompt_named
+from emoser_lib.systems.prompts.words import words_for
 from emoser_lib.systems.reading.llm import LLM
 from emoser_lib.systems.reading.lora import adapted
 from emoser_lib.systems.reading.text_task import text_examples
@@ -44,7 +45,7 @@ def written_by_cell(
     """
     _, _, verbaliser = text_examples(llm, system, corpus, (), cell.ids)
     texts = corpus.frame.set_index("id")["transcription"]
-    prompt = prompt_named(system.prompt)
+    prompt = prompt_named(system.prompt).listing(words_for(corpus.labels, system.words))
     decoding = Decoding(max_new_tokens or max(map(len, verbaliser.ids)))
     path = (home or cache_home() / "runs") / cell.key / "adapter"
     if not path.is_dir():

@@ -39,7 +39,8 @@ def offered_words(
     for name in names:
         prompt = prompt_named(name)
         word_set = next(x for x, known in WORDS.items() if set(known.values()) <= set(prompt.words))
-        words = words_for(corpus.labels, word_set, own=True)
+        words = words_for(corpus.labels, word_set)
+        prompt = prompt.listing(words)
         foreign = [word for word in prompt.words if word not in words.values()]
         batch = prompt.encode(llm.tokenizer, list(clips["transcription"]), chat)
         with warnings.catch_warnings():
@@ -78,7 +79,9 @@ def first_pieces(
         verbaliser refuses the words, nothing but its reason.
     """
 
-    batch = prompt_named(prompt).encode(llm.tokenizer, list(clips["transcription"]), chat)
+    batch = (
+        prompt_named(prompt).listing(words_for(corpus.labels)).encode(llm.tokenizer, list(clips["transcription"]), chat)
+    )
     cache = PrefixCache(llm.model, batch.prefix)
     rows: dict[str, dict[str, object]] = {}
     for name in word_sets:

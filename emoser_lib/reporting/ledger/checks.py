@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from emoser_lib.corpora import LABELS
-from emoser_lib.environment import ROOT
+from emoser_lib.environment import shipped_files
 from emoser_lib.experiments import paper_interval
 from emoser_lib.experiments.judging.simulations import can_have
 from emoser_lib.experiments.planning.dry_run import RunNeeds, dry_run
@@ -102,7 +102,7 @@ def planned(notebook: str, run: str) -> RunNeeds:
 
 def planned_run(notebook: str, run: str) -> PlannedRun:
     """Find a run of the profile paper. Raises UsageError where there is none."""
-    [found] = plan(ROOT / "notebooks" / f"{notebook}.ipynb", "paper", run)
+    [found] = plan(shipped_files() / "notebooks" / f"{notebook}.ipynb", "paper", run)
     return found
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 from pydantic import Field
 
-from emoser_lib.environment import ROOT
+from emoser_lib.environment import shipped_files
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.records import Record
 from emoser_lib.values import Immutable
@@ -19,7 +19,7 @@ def claims() -> pd.DataFrame:
     Raises:
         DataError: the book's source is not beside the library.
     """
-    path = ROOT / "book" / "claims.yaml"
+    path = shipped_files() / "book" / "claims.yaml"
     if not path.is_file():
         raise DataError(f"{path} is not there: work in a checkout of the project.")
     listed: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -226,7 +226,7 @@ def read_claims() -> dict[str, Claim]:
     Raises:
         DataError: the book's source is not beside the library, or an entry is not a claim.
     """
-    path = ROOT / "book" / "claims.yaml"
+    path = shipped_files() / "book" / "claims.yaml"
     if not path.is_file():
         raise DataError(f"{path} is not there: work in a checkout of the project.")
     return {one["id"]: Claim.model_validate(one) for one in yaml.safe_load(path.read_text(encoding="utf-8"))}

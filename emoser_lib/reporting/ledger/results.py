@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from emoser_lib.environment import ROOT
+from emoser_lib.environment import shipped_files
 from emoser_lib.experiments.planning.dry_run import RunNeeds, dry_run
 from emoser_lib.experiments.planning.flops import answering_flops
 from emoser_lib.experiments.runs.profiles import PlannedRun
@@ -140,7 +140,7 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
     for record in published_records() if records is None else records:
         if {"macro_f1", "seconds", "scores"} <= record.metrics.keys() and not chooses(record):
             name, scored = scored_system(record)
-            path = ROOT / "notebooks" / f"{record.notebook}.ipynb"
+            path = shipped_files() / "notebooks" / f"{record.notebook}.ipynb"
             run = PlannedRun(path, record.profile, record.run, record.parameters, {})
             rows.append(
                 {

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from emoser_lib.environment import ROOT
+from emoser_lib.environment import shipped_files
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments import paper_interval
 from emoser_lib.experiments.runs.profiles import plan
@@ -232,7 +232,7 @@ def _cell_name(named: Named) -> str:
 
 def _run(notebook: str, run: str) -> Mapping[str, Any]:
     """The parameters of a run of the profile paper. Raises UsageError where there is none."""
-    [planned] = plan(ROOT / "notebooks" / f"{notebook}.ipynb", "paper", run)
+    [planned] = plan(shipped_files() / "notebooks" / f"{notebook}.ipynb", "paper", run)
     return planned.parameters
 
 

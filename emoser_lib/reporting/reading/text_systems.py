@@ -187,8 +187,9 @@ def zero_shot(
     Returns:
         Labels by clip id, as it is ("macro-F1") and "calibrated" (`zero_shot.calibrated`).
     """
-    batch = prompt_named(prompt).encode(llm.tokenizer, [*clips["transcription"], *CONTENT_FREE], chat)
-    verbaliser = Verbaliser.build(llm.tokenizer, words_for(corpus.labels, words_of(prompt), own=True), after=batch.tail)
+    words = words_for(corpus.labels, words_of(prompt))
+    batch = prompt_named(prompt).listing(words).encode(llm.tokenizer, [*clips["transcription"], *CONTENT_FREE], chat)
+    verbaliser = Verbaliser.build(llm.tokenizer, words, after=batch.tail)
     scores = label_scores(llm.model, batch, verbaliser, batch_size, list(clips["id"]))
     scores, empty = scores[: len(clips)], scores[len(clips) :]
     ways = {"macro-F1": scores, "calibrated": calibrated(scores, empty)}

@@ -72,8 +72,8 @@ def audio_examples(
     corpus = hearing.corpus
     texts = corpus.frame.set_index("id")["transcription"]
     ids = [*learnt, *held_out]
-    batch = audio_prompt(system.prompt).encode(llm.tokenizer, list(texts[ids]), system.chat)
     words = words_for(corpus.labels, system.words)
+    batch = audio_prompt(system.prompt).listing(words).encode(llm.tokenizer, list(texts[ids]), system.chat)
     end = batch.end if system.loss.over == "words" else ""
     verbaliser = Verbaliser.build(llm.tokenizer, words, leading=batch.leading, after=batch.tail, end=end)
     labels = corpus.training().set_index("id")["label"]

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from emoser_lib.corpora import LABELS
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -119,6 +120,25 @@ class Prompt:
     def reads(self) -> bool:
         """Whether it has a place for the transcription."""
         return TAG in self.template
+
+    def listing(self, words: Mapping[str, str]) -> "Prompt":
+        """Return the prompt with the words of a corpus's own labels in place of its own; with the papers' six, itself.
+
+        Args:
+            words: label -> its word, from `words_for`.
+
+        >>> prompt_named("qwen-audio").listing({"calm": "calm", "joy": "joy"}).template[:52]
+        'Select the predominant emotion from calm and joy. An'
+        """
+        if set(words) <= set(LABELS):
+            return self
+        *first, last = words.values()
+
+        def own(found: re.Match[str]) -> str:
+            return f"{', '.join(first)}{found[1]}{last}" if first else last
+
+        listed = ", ".join(map(re.escape, self.words[:-1])) + f"(, | and | or ){re.escape(self.words[-1])}"
+        return replace(self, template=re.sub(listed, own, self.template), words=tuple(words.values()))
 
     def render(self, transcription: str) -> str:
         """Write the prompt's text for one clip. The transcription goes in as it is: nothing in it is looked at."""

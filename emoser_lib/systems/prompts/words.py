@@ -29,24 +29,19 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 """The word sets by name. The paper does not say which one Gemma was trained on: both English ones can be run."""
 
 
-def words_for(labels: Sequence[str], name: str = "nouns", own: bool = False) -> dict[str, str]:
-    """Return the words of a corpus's labels. In "nouns" a label that is not one of the six is its own word.
+def words_for(labels: Sequence[str], name: str = "nouns") -> dict[str, str]:
+    """Return the words of a corpus's labels. A label that is not one of the six is its own word, in any language.
 
     Args:
         labels: of the corpus.
         name: of the word set.
-        own: in the other sets too.
 
     Raises:
-        UsageError: there is no such word set, or it has no word for a label.
+        UsageError: there is no such word set.
 
     >>> words_for(["joy", "boredom"]), words_for(["joy"], "spanish")
     ({'joy': 'joy', 'boredom': 'boredom'}, {'joy': 'alegría'})
     """
     if name not in WORDS:
         raise UsageError(f"There is no word set '{name}'{did_you_mean(name, list(WORDS))}: use {', '.join(WORDS)}.")
-    itself = dict(zip(labels, labels, strict=True)) if own or name == "nouns" else {}
-    words = {**itself, **WORDS[name]}
-    if missing := [label for label in labels if label not in words]:
-        raise UsageError(f"The word set '{name}' has no word for the label '{missing[0]}': use 'nouns'.")
-    return {label: words[label] for label in labels}
+    return {label: WORDS[name].get(label, label) for label in labels}

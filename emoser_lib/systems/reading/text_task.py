@@ -42,13 +42,9 @@ def text_examples(
     """Encode the clips that are learnt and those held out, by id: their token ids, and the labels' words."""
     texts = corpus.frame.set_index("id")["transcription"]
     ids = [*learnt, *held_out]
-    batch = prompt_named(system.prompt).encode(llm.tokenizer, list(texts[ids]), system.chat)
-    verbaliser = Verbaliser.build(
-        llm.tokenizer,
-        words_for(corpus.labels, system.words),
-        after=batch.tail,
-        end=batch.end if system.end else "",
-    )
+    words = words_for(corpus.labels, system.words)
+    batch = prompt_named(system.prompt).listing(words).encode(llm.tokenizer, list(texts[ids]), system.chat)
+    verbaliser = Verbaliser.build(llm.tokenizer, words, after=batch.tail, end=batch.end if system.end else "")
     pieces = dict(zip(verbaliser.labels, verbaliser.ids, strict=True))
     labels = corpus.training().set_index("id")["label"][list(learnt)]
     size = len(learnt)

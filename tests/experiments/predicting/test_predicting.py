@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +18,16 @@ from huggingface_hub import ModelCard
 from scipy.special import softmax
 
 from emoser_lib.corpora import Corpus, load_corpus
+from emoser_lib.corpora.loaders import DEMO_CORPUS_FOLDER
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.predicting import Clip, System, export_system, load_system
 from emoser_lib.experiments.predicting.answers import ask_into
 from emoser_lib.experiments.predicting.asked import clips_of_table, named_clips
-from emoser_lib.experiments.runs.profiles import plan
-from emoser_lib.experiments.runs.records import Checkpoint, CorpusUsed, Record, RunStatus, write_record
-from emoser_lib.experiments.runs.runner import find_notebook
+from emoser_lib.experiments.runs.records import RunStatus
 from emoser_lib.experiments.training.cells import Cell
-from emoser_lib.systems.checkpoints.folders import find_checkpoint, weights_sha256
-from emoser_lib.systems.qwen_audio import converted
+from emoser_lib.systems.checkpoints.folders import find_checkpoint
 from tests.command import emoser
-
-LABELS = ("neutral", "joy", "fear")
-
-TINY: dict[str, Any] = {"epochs": 1, "folds": [0], "train_clips": 0, "refit": True, "device": "cpu"}
-
-CHAPTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "03-classical": ({"evaluate": "test"}, {"best": "text-svm"}),
-    "04-gemma-zero-shot": ({"calibrate": True}, {}),
-    "05-gemma-lora": ({**TINY, "ranks": [2], "alphas": [4]}, {"best_rank": 2, "best_alpha": 4}),
-    "06-qwen-audio-zero-shot": ({}, {}),
-    "07-qwen-audio-lora": ({**TINY, "ranks": [2], "alphas": [64]}, {"best_rank": 2, "best_alpha": 64}),
-    "08-whisper-gemma": (
-        {**TINY, "batch_sizes": [8], "learning_rates": [1e-2], "layer": "weighted"},
-        {"best_batch_size": 8, "best_learning_rate": 1e-2},
-    ),
-    "09-emotion2vec-gemma": ({**TINY, "arms": ["corrected"]}, {"best_arm": "corrected"}),
-    "10-emosllm": ({**TINY, "queries": [2], "rank": 2, "other_encoders": [], "window_seconds": 1.0}, {}),
-}
-"""Chapter -> parameters that are not the demo's, and what its run reports."""
+from tests.finished import CHAPTERS, LABELS, finished_run, own_recordings
 
 MakeRun = Callable[..., Path]
 
@@ -58,20 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus_folder(place: Path) -> Path:
-    """A user's own recordings: eight training and two test clips of each of three labels."""
-    demo, folder = load_corpus("demo"), place / "own"
-    folder.mkdir()
-    rows = []
-    for label in LABELS:
-        for number, (_, row) in enumerate(demo.training()[demo.training()["label"] == label].head(10).iterrows()):
-            name = f"secret-{label}-{number}.flac"
-            shutil.copy(row["audio"], folder / name)
-            split = "train" if number < 8 else "test"
-            rows.append((name, row["transcription"], label, f"Ana-{number}", split))
-    table = pd.DataFrame(rows, columns=["audio", "transcription", "label", "speaker", "split"])
-    table.to_csv(folder / "metadata.csv", index=False)
-    table.drop(columns="split").to_csv(folder / "unsplit.csv", index=False)
-    return folder
+    return own_recordings(place / "own")
 
 
 @pytest.fixture(scope="module")
@@ -81,51 +49,7 @@ def corpus(corpus_folder: Path) -> Corpus:
 
 @pytest.fixture(scope="module")
 def make_run(place: Path, corpus_folder: Path) -> MakeRun:
-    """A run's folder as the runner leaves it, without the minutes that a kernel takes."""
-
-    def make(chapter: str, table: str = "metadata.csv", status: RunStatus = RunStatus.OK, **more: Any) -> Path:
-        parameters, metrics = CHAPTERS.get(chapter, ({}, {}))
-        options = {"root": str(corpus_folder), "table": table}
-        changed = {**parameters, "corpus": "folder", "corpus_options": options, **more}
-        planned = plan(find_notebook(chapter), changed=changed if chapter in CHAPTERS else {})[0]
-        own = load_corpus("folder", **options)
-        given = planned.parameters
-        paths = {
-            given[role]: find_checkpoint(given[role], kind)
-            for role, kind in (("llm", "llm"), ("encoder", "encoder"))
-            if role in given
-        }
-        if "checkpoint" in given:
-            paths[given["checkpoint"]] = converted(given["checkpoint"])
-        scores = {
-            name: {"macro_f1": 0.5, "low": 0.4, "high": 0.6, "accuracy": 0.5, "n": 6}
-            for name in (
-                "text-svm",
-                "majority",
-                "audio-svm",
-                "cnn",
-                "late-fusion",
-                "audio-kmeans",
-                "gemma-lora",
-                "whisper-gemma",
-                "label likelihood, calibrated",
-                "emosllm",
-                "corrected",
-            )
-        }
-        record = Record(
-            notebook=chapter, profile="demo", run="demo", key=planned.key, command=planned.command, status=status,
-            parameters=dict(given), corpus=CorpusUsed(name=own.name, sha256=own.sha256, clips=len(own)),
-            checkpoints=[Checkpoint(name=name, sha256=weights_sha256(path)) for name, path in paths.items()],
-            metrics={"scores": scores, **metrics}, seconds=1, peak_memory_mb=1, versions={}, hardware={},
-            commit=None, date="2026-01-01T00:00:00Z",
-        )  # fmt: skip
-        folder = place / "runs" / chapter / planned.key
-        write_record(folder / "record.json", record)
-        (folder / "parameters.json").write_text(json.dumps(dict(given)))
-        return folder
-
-    return make
+    return partial(finished_run, place / "runs", corpus_folder)
 
 
 def asked(corpus: Corpus) -> list[Clip]:
@@ -350,6 +274,38 @@ def test_the_command_prints_text_csv_and_json(make_run: MakeRun, corpus: Corpus,
         assert words in refused.stderr
     written = emoser("export", folder, str(tmp_path / "mine"), "--json")
     assert "classifier.skops" in json.loads(written.stdout)["files"]
+
+
+def test_a_system_is_tested_on_another_corpus(make_run: MakeRun, corpus_folder: Path, tmp_path: Path) -> None:
+    folder = str(make_run("03-classical", table="unsplit.csv", scheme="speaker", evaluate="test"))
+    demo = pd.read_csv(DEMO_CORPUS_FOLDER / "metadata.csv", dtype=str, keep_default_na=False)
+    other = demo[demo["split"] == "test"].groupby("label").head(5)
+    theirs = {"joy": "Freude", "fear": "Angst"}
+    table = pd.DataFrame({"id": other["id"], "Text": other["transcription"], "label": other["label"].replace(theirs)})
+    table.to_csv(tmp_path / "metadata.csv", index=False)
+    there = ["folder", "--root", str(tmp_path), "--column", "transcription=Text"]
+    named = [*there, "--label", "Freude=joy", "--label", "Angst=fear"]
+    told = emoser("transfer", folder, *named, "--json")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert found["labels"] == list(LABELS)
+    assert found["left_out"] == {"disgust": 5, "anger": 5, "sadness": 5}
+    assert found["judged"] == "5 folds (speaker)"
+    known = other[other["label"].isin(LABELS)]
+    answers = load_system(folder).predict([Clip(transcription=text) for text in known["transcription"]])
+    assert found["scores"]["n"] == len(known)
+    assert found["scores"]["accuracy"] == pytest.approx(float(np.mean(answers == known["label"].to_numpy())))
+    assert found["own"]["macro_f1"] == 0.5
+    text = emoser("transfer", folder, *named).stdout.splitlines()
+    assert text[1].startswith("folder (5 folds (speaker)): macro-F1 0.500 [0.400, 0.600]")
+    assert f"{len(known)} clips" in text[2]
+    for words, arguments in (
+        ("learnt from clips of 'folder'", ["folder", "--root", str(corpus_folder), "--table", "unsplit.csv"]),
+        ("name two labels of yours as it does (--label", [*there, "--column", "label=Text"]),
+    ):
+        refused = emoser("transfer", folder, *arguments)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+        assert words in refused.stderr
 
 
 @pytest.mark.slow

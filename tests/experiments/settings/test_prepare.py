@@ -95,13 +95,15 @@ def test_folds_by_speaker_follow_from_the_speakers(
 
 def test_what_reads_is_left_out_where_there_is_nothing_to_read(tmp_path: Path) -> None:
     silent = plain().drop(columns="transcription")
-    made = ready("08", silent, tmp_path, transcript=False)
+    made = ready("08", silent, tmp_path)
+    assert not made.settings.transcript
+    assert "The corpus has no transcriptions: transcript is false." in made.notes
     assert (made.baselines, made.has_text) == (("audio-svm", "majority"), False)
     assert "The corpus has no transcriptions: text-svm are left out." in made.notes
-    made = ready("13", silent, tmp_path, transcript=False)
+    made = ready("13", silent, tmp_path)
     assert made.settings.baselines == ["audio-svm"]
     assert not any("words" in condition.name for condition in made.settings.conditions())
-    made = ready("10", silent, tmp_path, transcript=False)
+    made = ready("10", silent, tmp_path, speech_weights=[0.1])
     assert made.settings.speech_weights == [0.0]
 
 
@@ -142,12 +144,9 @@ LONG = "hola " * 3000
         ("05", {}, {"predictions": "nosuch/results.csv"}, "there is no folder"),
         ("05", {}, {"predictions": "results.csv", "refit": False}, "set refit to true"),
         ("05", {}, {"train_clips": 3}, "ask for at least 6"),
-        ("06", {"transcription": ""}, {}, "set transcript to false"),
         ("06", {"audio": ""}, {}, "has no audio, which this chapter's systems hear"),
         ("07", {"transcription": LONG}, {}, "reads 2048 with the prompt: shorten it"),
-        ("08", {"label": "calm"}, {"words": "adjectives"}, "set words to 'nouns'"),
         ("08", {}, {"layer": "12"}, "layer is 12, emoser/demo-whisper has 0 to 2"),
-        ("10", {"transcription": ""}, {"transcript": False, "speech_weights": [0.1]}, r"set speech_weights to \[0.0\]"),
         ("12", {"video": ""}, {}, "fill the column video"),
         ("12", {}, {"heard": "emospeech"}, "emospeech"),
     ],
@@ -193,9 +192,10 @@ def test_a_clip_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_run_and_plan_refuse_the_same_and_no_kernel_starts(tmp_path: Path) -> None:
     plain().drop(columns="transcription").to_csv(tmp_path / "metadata.csv", index=False)
-    own = ("08-whisper-gemma", "--root", str(tmp_path))
+    own = ("04-gemma-zero-shot", "--root", str(tmp_path))
     planned, ran = emoser("plan", *own), emoser("run", *own, "--runs", str(tmp_path / "runs"))
-    assert planned.stderr == ran.stderr == "emoser: corpus 'folder' has no transcriptions: set transcript to false.\n"
+    assert planned.stderr == ran.stderr
+    assert planned.stderr.startswith("emoser: corpus 'folder' has no transcriptions, which this chapter's systems read")
     assert planned.returncode == ran.returncode == UsageError.exit_code
     assert not (tmp_path / "runs").exists()
 

@@ -206,6 +206,6 @@ def test_the_command_prints_json_and_sentences(entries: list[LedgerEntry]) -> No
 
 
 def test_outside_of_a_checkout_it_says_where_to_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emoser_lib.reporting.ledger.claims.ROOT", tmp_path)
+    monkeypatch.setattr("emoser_lib.reporting.ledger.claims.shipped_files", lambda: tmp_path)
     with pytest.raises(DataError, match="work in a checkout"):
         ledger.ledger()

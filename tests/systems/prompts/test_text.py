@@ -1,5 +1,7 @@
 """Prompts reach the model to the letter, transcriptions stay data, and prefix + rest is the whole input."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,8 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from emoser_lib.corpora import LABELS
 from emoser_lib.errors import DataError, UsageError
+from emoser_lib.systems.prompts.audio import AUDIO_PROMPTS
 from emoser_lib.systems.prompts.text import PROMPTS, TAG, Prompt, chat_of, prompt_named
-from emoser_lib.systems.prompts.words import ADJECTIVES, NOUNS, SPANISH, WORDS
+from emoser_lib.systems.prompts.words import ADJECTIVES, NOUNS, SPANISH, WORDS, words_for
 
 TEXT = [
     *(prompt.render("no sé qué decir, estoy harta de todo esto") for prompt in PROMPTS.values()),
@@ -234,6 +237,16 @@ def test_a_prompt_names_the_words_it_says_it_names(name, words, others):
     assert places == sorted(places) and -1 not in places
     assert set(words) == set(LABELS)
     assert set(prompt.words) == set(words.values()) | others
+
+
+@pytest.mark.parametrize("name", [*PROMPTS, *AUDIO_PROMPTS])
+def test_prompts_list_labels_of_ones_own(name):
+    prompt = {**PROMPTS, **AUDIO_PROMPTS}[name]
+    assert prompt.listing(dict.fromkeys(LABELS, "x")) is prompt
+    own = prompt.listing(words_for(["Freude", "Ärger", "ruhig"], "spanish"))
+    assert own.words == ("Freude", "Ärger", "ruhig")
+    assert re.search(r"Freude, Ärger(,| and| or) ruhig\b", own.template)
+    assert not any(re.search(rf"\b{word}\b", own.template) for word in prompt.words)
 
 
 def test_gemma_answers_start_a_line_and_end_the_turn():
