@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records student instructor exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,12 @@ book: setup ## run the notebooks and build the book: book/_build/html/index.html
 
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
+
+student: book ## the students' edition: book/_build/student, pages and notebooks without a solution
+	@$(BIN)/python scripts/edition.py student
+
+instructor: book ## the teachers' edition: book/_build/instructor, solutions open, notes on each chapter
+	@$(BIN)/python scripts/edition.py instructor
 
 exercises: setup ## execute the solutions of the exercises, an hour on two cores, and keep what comes out (ARGS="ex-lora-alpha …": these)
 	@$(BIN)/python scripts/exercises.py $(ARGS)
@@ -75,12 +81,12 @@ types: setup ## mypy on emoser_lib
 	@$(BIN)/mypy
 
 stripped: setup ## no outputs in the notebooks
-	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb notebooks/assignments/*.ipynb
 
 format: setup ## ruff and nbstripout put things right
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/nbstripout --keep-id notebooks/*.ipynb
+	@$(BIN)/nbstripout --keep-id notebooks/*.ipynb notebooks/assignments/*.ipynb
 
 lab: setup ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks $(ARGS)
