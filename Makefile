@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book records student instructor exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book records student instructor slides exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ student: book ## the students' edition: book/_build/student, pages and notebooks
 
 instructor: book ## the teachers' edition: book/_build/instructor, solutions open, notes on each chapter
 	@$(BIN)/python scripts/edition.py instructor
+
+slides: book ## slides of the chapters, as pages and PDF: book/_build/slides (PDF where there is a browser)
+	@$(BIN)/python scripts/slides.py
 
 exercises: setup ## execute the solutions of the exercises, an hour on two cores, and keep what comes out (ARGS="ex-lora-alpha …": these)
 	@$(BIN)/python scripts/exercises.py $(ARGS)

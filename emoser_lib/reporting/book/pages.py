@@ -25,7 +25,7 @@ from emoser_lib.reporting.recorded_tables import training_time
 COPIED = Path("extra")
 """Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
 
-NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "quiz.yaml", "teacher.yaml")
+NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "quiz.yaml", "teacher.yaml", "slides")
 """What lies in the book's folder and is no part of its source: it is shown on pages, or built."""
 
 
