@@ -8,6 +8,8 @@ TORCH ?=
 # For make records: which runs (notebooks/profiles/).
 PROFILE ?= small
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+# For make lab: reader (solutions folded), student or instructor.
+EDITION ?= reader
 # Passed on: make test ARGS="-k folds", make doctor ARGS=--json
 ARGS ?=
 
@@ -25,7 +27,7 @@ BOOK := book/_build/html/index.html
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, chapters, lab and doctor)"
+	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  EDITION=student  ARGS=\"…\" (for bench, test, chapters, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
 	@scripts/set_up.sh "$(PYTHON)" $(TORCH)
@@ -91,8 +93,8 @@ format: setup ## ruff and nbstripout put things right
 	@$(BIN)/ruff format .
 	@$(BIN)/nbstripout --keep-id notebooks/*.ipynb notebooks/assignments/*.ipynb
 
-lab: setup ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks $(ARGS)
+lab: book ## open JupyterLab on a copy of the notebooks, in work/ (EDITION=student: without solutions)
+	@$(BIN)/python scripts/lab.py $(EDITION) $(ARGS)
 
 doctor: ## say what this machine has and lacks, with the way to get it (works before set-up too)
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON) python3) -m emoser_lib.doctor $(ARGS)

@@ -1,8 +1,9 @@
-"""The students' and the teachers' edition, from one source: pages to be built, and notebooks to be worked in.
+"""Editions for readers, students and teachers, from one source: pages to be built, and notebooks to be worked in.
 
 A student's has no solution in any file of it; a teacher's has them open, with notes.
 """
 
+import json
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.parameters import read_notebook
-from emoser_lib.files import remove, write_whole
+from emoser_lib.files import file_sha256, remove, write_whole
 from emoser_lib.reporting.book.quiz import read_quiz, with_quiz
 from emoser_lib.teaching.markers import for_students, for_teachers
 from emoser_lib.teaching.notes import read_notes, with_notes
@@ -24,9 +25,14 @@ OF_SOLUTIONS = "exercises.json"
 NO_NUMBERS = "*Numbers in the text are those of the book's own run. Yours stand below the cells.*"
 
 
+MADE = ".made.json"
+"""Name of the file with the sha256 of each notebook as it was written."""
+
+
 class Edition(StrEnum):
     """Whom an edition is for."""
 
+    READER = "reader"  # learns alone: solutions folded
     STUDENT = "student"
     INSTRUCTOR = "instructor"
 
@@ -54,7 +60,9 @@ class BuiltBook:
 
     def page(self, notebook: nbformat.NotebookNode, name: str, edition: Edition) -> nbformat.NotebookNode:
         """Return a chapter or an assignment as an edition has it."""
-        if edition is Edition.STUDENT:
+        if edition is Edition.READER and name in self.chapters:
+            return notebook
+        if edition is not Edition.INSTRUCTOR:
             return for_students(notebook)
         page = for_teachers(notebook)
         return with_notes(page, self.notes[name]) if name in self.notes else page
@@ -101,6 +109,29 @@ def stage_edition(source: BuiltBook, edition: Edition, destination: Path) -> Non
         write_whole(destination / "source" / path.name, nbformat.writes(page))
     for name, notebook in source.lab_notebooks(edition):
         write_whole(destination / "notebooks" / name, nbformat.writes(notebook))
+
+
+def copy_notebooks(made: Iterator[tuple[str, nbformat.NotebookNode]], folder: Path) -> list[str]:
+    """Write notebooks to be worked in, and leave those alone that were changed since; return their names.
+
+    Args:
+        made: of `BuiltBook.lab_notebooks`.
+        folder: where they go. Its ``.made.json`` says what was written.
+    """
+    written = folder / MADE
+    before: dict[str, str] = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}
+    now: dict[str, str] = {}
+    changed: list[str] = []
+    for name, notebook in made:
+        path = folder / name
+        if path.is_file() and file_sha256(path) != before.get(name):
+            changed.append(name)
+            now |= {name: before[name]} if name in before else {}
+            continue
+        write_whole(path, nbformat.writes(notebook))
+        now[name] = file_sha256(path)
+    write_whole(written, json.dumps(now, indent=1))
+    return changed
 
 
 def _with_assignments(contents: Path, names: list[str]) -> str:

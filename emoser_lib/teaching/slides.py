@@ -26,12 +26,18 @@ LEFT_OUT = ".cell_input, details.above-input, .emoser-corpus, .output.stream, sc
 NO_SLIDES = {"parameters"}
 """Sections that are for whoever runs the chapter."""
 
+FOR_READERS = ("Before you start:", "Next:")
+"""Paragraphs that no room needs to see."""
+
+OF_RUNS = "command"
+"""The first column of a table that says how recorded runs were made."""
+
 ONE_SENTENCE = re.compile(r'<p class="lead">(?:(?!</p>).){1,200}</p>', re.DOTALL)
 """A slide of a single sentence that is short enough to stand above what it leads to."""
 
 HINT = "Arrow keys go on and back; S shows the speaker's notes."
 
-BETWEEN = re.compile(r"(?<=[.!?:])\s+(?=[A-Z“\"(*])")
+BETWEEN = re.compile(r"(?<=[.!?])\s+(?=[A-Z“\"(*])")
 """Where a sentence ends."""
 
 PAGE = """<!DOCTYPE html>
@@ -117,6 +123,8 @@ class _Deck:
             self._shown(block, title, "")
 
     def _paragraph(self, block: Tag, title: str) -> None:
+        if block.get_text().startswith(FOR_READERS):
+            return
         sentences = list(_sentences(block))
         for start in range(0, len(sentences), SENTENCES):
             lead, *others = sentences[start : start + SENTENCES]
@@ -157,6 +165,9 @@ class _Deck:
             self.slides.append(Slide(title, str(figure), notes, source=source))
             figure.extract()
         for table in block.find_all("table"):
+            first = table.find("th")
+            if isinstance(first, Tag) and first.get_text().strip() == OF_RUNS:
+                continue
             lead = self._lead(title)
             self.slides.append(Slide(title, f"{lead}{table}", lead, wide=True, source=source))
             table.extract()

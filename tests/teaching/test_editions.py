@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from emoser_lib.errors import DataError
-from emoser_lib.teaching.editions import BuiltBook, Edition, stage_edition
+from emoser_lib.teaching.editions import BuiltBook, Edition, copy_notebooks, stage_edition
 from emoser_lib.teaching.markers import for_students, for_teachers, solution_lines
 from emoser_lib.teaching.words import ROLE
 
@@ -24,9 +24,10 @@ def source(root: Path) -> BuiltBook:
 @pytest.fixture(scope="module")
 def editions(source: BuiltBook, tmp_path_factory: pytest.TempPathFactory) -> dict[Edition, Path]:
     folder = tmp_path_factory.mktemp("editions")
-    for edition in Edition:
+    handed_out = (Edition.STUDENT, Edition.INSTRUCTOR)
+    for edition in handed_out:
         stage_edition(source, edition, folder / edition)
-    return {edition: folder / edition for edition in Edition}
+    return {edition: folder / edition for edition in handed_out}
 
 
 def notebooks_of(root: Path) -> list[nbformat.NotebookNode]:
@@ -102,6 +103,20 @@ def test_notebooks_for_lab_have_words_for_roles_and_no_outputs(editions: dict[Ed
             assert not any(cell.get("outputs") for cell in notebook.cells), path.name
     lora = texts(editions[Edition.STUDENT] / "notebooks")
     assert "Esteban-Romero et al. (2024)" in lora and "### Exercise 5.1" in lora
+
+
+def test_what_is_worked_in_is_never_overwritten(source: BuiltBook, tmp_path: Path) -> None:
+    made = dict(source.lab_notebooks(Edition.READER))
+    assert copy_notebooks(iter(made.items()), tmp_path) == []
+    folded = texts(tmp_path)
+    assert folded.count("<summary>Solution</summary>") == folded.count("### Exercise ") > 30
+    assert "BEGIN SOLUTION" not in folded and "YOUR CODE HERE" in folded
+    (tmp_path / "01-corpus.ipynb").write_text("mine")
+    made["02-scoring.ipynb"] = nbformat.v4.new_notebook()
+    for _ in range(2):
+        assert copy_notebooks(iter(made.items()), tmp_path) == ["01-corpus.ipynb"]
+    assert (tmp_path / "01-corpus.ipynb").read_text() == "mine"
+    assert not nbformat.read(tmp_path / "02-scoring.ipynb", as_version=4).cells
 
 
 def test_a_stub_takes_the_place_of_a_solution_inside_a_function() -> None:
