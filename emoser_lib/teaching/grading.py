@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
@@ -78,7 +79,7 @@ def grade_folder(
         except DataError as error:
             yield Grade(file=file, problem=str(error))
             continue
-        name = notebook.metadata.get("emoser", {}).get("assignment", "")
+        name = str(_named(notebook.metadata, "emoser").get("assignment", ""))
         if name in assignments:
             yield Grade(file=file, assignment=name, checks=_checked(_put_in(assignments[name], notebook), seconds))
         else:
@@ -121,40 +122,45 @@ def _put_in(source: nbformat.NotebookNode, given: nbformat.NotebookNode) -> list
 
 
 def _id(cell: nbformat.NotebookNode) -> str:
-    return str(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
+    return str(_named(cell.metadata, "nbgrader").get("grade_id", ""))
 
 
 def _role(cell: nbformat.NotebookNode, role: str) -> bool:
-    return bool(cell.metadata.get("nbgrader", {}).get(role))
+    return bool(_named(cell.metadata, "nbgrader").get(role))
+
+
+def _named(metadata: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of what a student's notebook says of itself, which may be anything."""
+    part = metadata.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _checked(cells: Sequence[nbformat.NotebookNode], seconds: float) -> dict[str, str]:
     """Run the cells in a fresh kernel; check -> why it was not passed."""
-    found = {_id(cell): "not reached" for cell in cells if _role(cell, "grade")}
+    found: dict[str, str] = {}
+    over = f"over the {seconds:.0f} seconds that all checks may take"
     notebook = nbformat.v4.new_notebook(cells=list(cells))
     with tempfile.TemporaryDirectory(prefix="emoser-grade-") as scratch:
         manager = AsyncKernelManager(kernel_name=KERNEL, kernel_spec_manager=OwnPython())
         resources = {"metadata": {"path": scratch}}
         client = NotebookClient(notebook, km=manager, resources=resources, shutdown_kernel="immediate")
+        stopped = ""
         with client.setup_kernel():
             end = time.monotonic() + seconds
             for place, cell in enumerate(notebook.cells):
-                client.timeout = max(1, int(end - time.monotonic()))
-                try:
-                    client.execute_cell(cell, place)
-                    why = ""
-                except CellExecutionError as error:
-                    why = f"{error.ename}: {error.evalue}".strip(": ")
-                except CellTimeoutError:
-                    why = f"over the {seconds:.0f} seconds that all checks may take"
-                except DeadKernelError:
-                    why = "the kernel died"
-                ended = end <= time.monotonic() or why == "the kernel died"
-                if _id(cell) in found:
+                why = stopped = stopped or (over if end <= time.monotonic() else "")
+                if not stopped:
+                    client.timeout = max(1, int(end - time.monotonic()))
+                    try:
+                        client.execute_cell(cell, place)
+                    except CellExecutionError as error:
+                        why = f"{error.ename}: {error.evalue}".strip(": ")
+                    except CellTimeoutError:
+                        why = stopped = over
+                    except DeadKernelError:
+                        why = stopped = "the kernel died"
+                if _role(cell, "grade"):
                     found[_id(cell)] = _one_line(why)
-                if ended:
-                    unreached = (name for name, said in found.items() if said == "not reached")
-                    return found | {name: _one_line(why) or "not reached" for name in unreached}
     return found
 
 

@@ -58,7 +58,7 @@ def test_no_line_of_a_solution_reaches_a_student(root: Path, editions: dict[Edit
     shown = texts(editions[Edition.STUDENT])
     assert [line for line in secret - elsewhere if line in shown] == []
     assert len(elsewhere) < 5, elsewhere
-    for marker in ("{solution}", "BEGIN SOLUTION", "For the teacher", "Usual mistake"):
+    for marker in ("{solution}", "    ### BEGIN SOLUTION", "For the teacher", "Usual mistake"):
         assert marker not in shown, marker
 
 

@@ -40,6 +40,7 @@ def grades(assignments: dict[str, nbformat.NotebookNode], tmp_path_factory: pyte
     folder = tmp_path_factory.mktemp("handed-in")
     a1, a2 = (assignments[name] for name in NAMES)
     half = for_students(a1)
+    half.cells.append(nbformat.v4.new_code_cell("raise SystemExit", metadata={"nbgrader": "mine"}))
     code_cell(half, "splice").source = code_cell(a1, "splice").source
     code_cell(half, "lora").source = "def lora(x, W, A, B, alpha):\n    return x @ W.T + alpha * (x @ A.T @ B.T)"
     endless = for_students(a2)
@@ -50,6 +51,8 @@ def grades(assignments: dict[str, nbformat.NotebookNode], tmp_path_factory: pyte
     handed_in = {
         "60/stub/a1": forged(for_students(a1)), "60/stub/a2": for_students(a2), "60/half": half, "60/odd": odd,
         "60/whole/a1": a1, "60/whole/a2": a2, "5/endless": endless, "60/other": nbformat.v4.new_notebook(),
+        "60/odd-metadata": nbformat.v4.new_notebook(metadata={"emoser": {"assignment": ["a1", {}]}}),
+        "60/no-metadata": nbformat.v4.new_notebook(metadata={"emoser": "a1"}),
     }  # fmt: skip
     for name, notebook in handed_in.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +96,8 @@ def test_a_cell_that_is_there_twice_is_not_guessed(grades: dict[str, Grade]) -> 
 
 
 def test_what_is_no_assignment_is_told(grades: dict[str, Grade]) -> None:
-    assert "no assignment" in grades["other"].problem
+    for name in ("other", "odd-metadata", "no-metadata"):
+        assert "no assignment" in grades[name].problem
     assert grades["broken"].problem and not grades["broken"].checks
 
 
