@@ -44,6 +44,7 @@ def make_decks(destination: Path) -> list[Path]:
 def print_deck(deck: Path, browser: Path) -> None:
     """Print a deck, one page a slide, beside it."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", "--virtual-time-budget=20000"]
+    options += ["--export-tagged-pdf", "--generate-pdf-document-outline"]
     out = deck.with_suffix(".pdf")
     subprocess.run([browser, *options, f"--print-to-pdf={out}", deck.as_uri()], check=True, capture_output=True)
 

@@ -29,6 +29,9 @@ NO_SLIDES = {"parameters"}
 FOR_READERS = ("Before you start:", "Next:")
 """Paragraphs that no room needs to see."""
 
+OF_PAPERS = ("claims", "ledger.", "arms.", "hearing.query_pooling.choices")
+"""What makes tables of what the papers print or state, as the line of provenance names it."""
+
 OF_RUNS = "command"
 """The first column of a table that says how recorded runs were made."""
 
@@ -154,10 +157,15 @@ class _Deck:
         self._shown(cell, title, self._source(cell))
 
     def _source(self, cell: Tag) -> str:
-        """Which run a cell shows: the recorded ones that the line below it names, or the page's own."""
+        """Whose numbers a cell shows, by the line of provenance below it."""
         below = cell.find_next_sibling()
-        links = below.select("a[href^='records/']") if isinstance(below, Tag) else []
-        return f"Recorded: {', '.join(Path(str(link['href'])).stem for link in links)}" if links else self.run
+        told = isinstance(below, Tag) and "emoser-provenance" in below.get_attribute_list("class")
+        links = below.select("a") if isinstance(below, Tag) and told else []
+        recorded = [Path(str(link["href"])).stem for link in links if str(link["href"]).startswith("records/")]
+        if recorded:
+            return f"Recorded: {', '.join(recorded)}"
+        papers = any(link.get_text().startswith(OF_PAPERS) for link in links)
+        return f"Of the papers. What is not: {self.run}" if papers else self.run
 
     def _shown(self, block: Tag, title: str, source: str) -> None:
         for figure in block.find_all("figure"):

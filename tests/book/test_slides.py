@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 
 from emoser_lib.doctor import find_browser
@@ -77,6 +78,15 @@ def test_nothing_spills_and_all_is_large_enough_to_read(decks: list[Path], page:
     assert wrong == []
 
 
+def test_what_is_shown_is_accessible(decks: list[Path], page: Page) -> None:
+    opened(page, next(deck for deck in decks if deck.stem == "01-corpus"))
+    page.keyboard.press("s")
+    for _ in range(6):
+        found = Axe().run(page, options={"preload": False}).response["violations"]
+        assert [violation["id"] for violation in found if violation["impact"] in ("serious", "critical")] == []
+        page.keyboard.press("ArrowRight")
+
+
 def test_keys_turn_slides_and_show_the_notes(decks: list[Path], page: Page) -> None:
     deck = next(deck for deck in decks if deck.stem == "05-gemma-lora")
     last = len(opened(page, deck))
@@ -99,6 +109,7 @@ def test_results_say_whose_they_are(decks: list[Path]) -> None:
     sources = set(re.findall(r"<span>([^<]*)</span></footer>", deck))
     assert any("demo Run on synthetic clips" in source for source in sources)
     assert any(source.startswith("Recorded: 08-whisper-gemma-small-") for source in sources)
+    assert any(source.startswith("Of the papers. What is not: demo Run on synthetic clips") for source in sources)
     assert "Right." in deck and "<b>Solution</b>" in deck, "the notes hold answers"
 
 
@@ -108,6 +119,7 @@ def test_the_pdf_has_a_page_a_slide(root: Path, decks: list[Path], page: Page) -
     importlib.import_module("slides").print_deck(deck, browser)
     printed = deck.with_suffix(".pdf").read_bytes()
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == len(opened(page, deck))
+    assert b"/StructTreeRoot" in printed and b"/Outlines" in printed
 
 
 def test_a_page_of_another_book_is_refused(tmp_path: Path) -> None:

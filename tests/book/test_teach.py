@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -51,3 +52,11 @@ def test_the_targets_it_names_are_in_the_makefile(root: Path, page: str) -> None
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.M))
     named = set(re.findall(r"\bmake ([a-z-]+)", page))
     assert named and named <= targets
+
+
+def test_what_binder_reads_is_the_environment_that_is_tested(root: Path, page: str) -> None:
+    """repo2docker takes environment.yml from the first of these folders that there is."""
+    assert not (root / "binder").exists() and not (root / ".binder").exists()
+    assert (root / "environment.yml").is_file() and not (root / "Dockerfile").exists()
+    (link,) = re.findall(r"`https://HUB/hub/user-redirect/git-pull\?(\S+)`", page)
+    assert set(parse_qs(link)) == {"repo", "branch", "urlpath"}
