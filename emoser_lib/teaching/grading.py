@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import nbformat
@@ -140,12 +141,20 @@ def _checked(cells: Sequence[nbformat.NotebookNode], seconds: float) -> dict[str
     found: dict[str, str] = {}
     over = f"over the {seconds:.0f} seconds that all checks may take"
     notebook = nbformat.v4.new_notebook(cells=list(cells))
-    with tempfile.TemporaryDirectory(prefix="emoser-grade-") as scratch:
-        manager = AsyncKernelManager(kernel_name=KERNEL, kernel_spec_manager=OwnPython())
+    with (
+        tempfile.TemporaryDirectory(prefix="emoser-grade-") as scratch,
+        tempfile.TemporaryDirectory(prefix="emoser-kernel-") as sockets,
+    ):
+        manager = AsyncKernelManager(
+            kernel_name=KERNEL,
+            kernel_spec_manager=OwnPython(),
+            transport="ipc",
+            connection_file=f"{sockets}/kernel.json",
+        )
         resources = {"metadata": {"path": scratch}}
         client = NotebookClient(notebook, km=manager, resources=resources, shutdown_kernel="immediate")
         stopped = ""
-        with client.setup_kernel():
+        with client.setup_kernel(stdout=DEVNULL, stderr=DEVNULL):  # the teacher's terminal is not theirs
             end = time.monotonic() + seconds
             for place, cell in enumerate(notebook.cells):
                 why = stopped = stopped or (over if end <= time.monotonic() else "")
