@@ -16,6 +16,7 @@ from pybtex.database import parse_file
 
 from emoser_lib.errors import DataError
 from emoser_lib.reporting.book.outcomes import outcome
+from emoser_lib.reporting.book.recorded_numbers import recorded_number
 from emoser_lib.reporting.report import GLUE
 
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
@@ -100,6 +101,7 @@ class PlainWords:
             "cite:p": lambda: self._cited(text, "({}, {})"),
             "ref": lambda: exercises[text],
             "outcome": lambda: outcome(self._outcomes, text),
+            "recorded": lambda: recorded_number(text)[0],
         }
         try:
             return ways[role]()
