@@ -8,6 +8,8 @@ TORCH ?=
 # For make records: which runs (notebooks/profiles/).
 PROFILE ?= small
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+# For make lab: reader (solutions folded), student or instructor.
+EDITION ?= reader
 # Passed on: make test ARGS="-k folds", make doctor ARGS=--json
 ARGS ?=
 
@@ -21,11 +23,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book pdf zip records exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book pdf zip records student instructor slides exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  ARGS=\"…\" (for bench, test, chapters, lab and doctor)"
+	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  EDITION=student  ARGS=\"…\" (for bench, test, chapters, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
 	@scripts/set_up.sh "$(PYTHON)" $(TORCH)
@@ -42,6 +44,15 @@ zip: book ## the built book as one file, for a stick: book/_build/emoser-book.zi
 
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
+
+student: book ## the students' edition: book/_build/student, pages and notebooks without a solution
+	@$(BIN)/python scripts/edition.py student
+
+instructor: book ## the teachers' edition: book/_build/instructor, solutions open, notes on each chapter
+	@$(BIN)/python scripts/edition.py instructor
+
+slides: book ## slides of the chapters, as pages and PDF: book/_build/slides (PDF where there is a browser)
+	@$(BIN)/python scripts/slides.py
 
 exercises: setup ## execute the solutions of the exercises, an hour on two cores, and keep what comes out (ARGS="ex-lora-alpha …": these)
 	@$(BIN)/python scripts/exercises.py $(ARGS)
@@ -81,15 +92,15 @@ types: setup ## mypy on emoser_lib
 	@$(BIN)/mypy
 
 stripped: setup ## no outputs in the notebooks
-	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb notebooks/assignments/*.ipynb
 
 format: setup ## ruff and nbstripout put things right
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/nbstripout --keep-id notebooks/*.ipynb
+	@$(BIN)/nbstripout --keep-id notebooks/*.ipynb notebooks/assignments/*.ipynb
 
-lab: setup ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks $(ARGS)
+lab: book ## open JupyterLab on a copy of the notebooks, in work/ (EDITION=student: without solutions)
+	@$(BIN)/python scripts/lab.py $(EDITION) $(ARGS)
 
 doctor: ## say what this machine has and lacks, with the way to get it (works before set-up too)
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON) python3) -m emoser_lib.doctor $(ARGS)

@@ -22,10 +22,9 @@ import papermill
 from emoser_lib.corpora import load_corpus
 from emoser_lib.environment import ROOT, commit, now
 from emoser_lib.files import write_whole
+from emoser_lib.teaching.markers import SOLUTION_BLOCK
 
 RESULTS = ROOT / "book" / "exercises.json"
-
-SOLUTION = re.compile(r"(`{3,})\{solution\} (\S+)\n(.*?)\n\1", re.DOTALL)
 
 CODE = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 
@@ -36,7 +35,7 @@ KEPT = ("macro_f1", "uar", "grid", "ablations")
 def solutions(notebook: Path) -> Iterator[tuple[str, str, str]]:
     """Read the code of a chapter's solutions: label, language, code."""
     for cell in nbformat.read(notebook, as_version=4).cells:
-        for _, label, text in SOLUTION.findall(cell.source) if cell.cell_type == "markdown" else ():
+        for _, label, text in SOLUTION_BLOCK.findall(cell.source) if cell.cell_type == "markdown" else ():
             for language, code in CODE.findall(text):
                 yield label, language, code.strip()
 

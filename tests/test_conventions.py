@@ -14,7 +14,7 @@ import pytest
 ORDER = {
     "": (
         "doctor", "errors", "visible", "values", "files", "environment", "source", "versions",
-        "corpora", "systems", "experiments", "reporting", "cli",
+        "corpora", "systems", "experiments", "reporting", "teaching", "cli",
     ),
     "systems": (
         "prompts", "arms", "classical", "declared", "finite", "device", "fitting",
@@ -28,7 +28,7 @@ ORDER = {
 }  # fmt: skip
 """By folder, its rooms and files: each uses itself and those before it, never one behind it."""
 
-LAYERS = ("corpora", "systems", "experiments", "reporting")
+LAYERS = ("corpora", "systems", "experiments", "reporting", "teaching")
 
 GOLD = (
     "emoser_lib/corpora/corpus.py",

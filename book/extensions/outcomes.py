@@ -15,6 +15,9 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxRole
 
+from emoser_lib.errors import DataError
+from emoser_lib.reporting.book.outcomes import outcome
+
 
 @cache
 def read_outcomes(path: Path, changed: int) -> dict[str, dict[str, Any]]:
@@ -29,17 +32,14 @@ class OutcomeRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         source = Path(self.env.srcdir) / "exercises.json"
         self.env.note_dependency(str(source))
-        label, number, *names = self.text.split(" ", 2)
-        executed = read_outcomes(source, source.stat().st_mtime_ns).get(label, {"runs": []})
+        executed = read_outcomes(source, source.stat().st_mtime_ns)
         try:
-            value: Any = executed["runs"][int(number) - 1]
-            for name in names[0].split(", ") if names else ["macro_f1"]:
-                value = value[int(name) if isinstance(value, list) else name]
-        except (IndexError, KeyError):
-            said = f"exercises.json has no '{self.text}': execute the solution with `make exercises`"
-            raise ExtensionError(f"{self.env.docname}: {said}.") from None
-        title = f"{executed['date'][:10]}, commit {executed['commit']}: {executed['code']}"
-        return [nodes.abbreviation("", f"{value:.3f}", explanation=title, classes=["emoser-claim"])], []
+            value = outcome(executed, self.text)
+        except DataError as error:
+            raise ExtensionError(f"{self.env.docname}: {error}") from None
+        of = executed[self.text.split(" ")[0]]
+        title = f"{of['date'][:10]}, commit {of['commit']}: {of['code']}"
+        return [nodes.abbreviation("", value, explanation=title, classes=["emoser-claim"])], []
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

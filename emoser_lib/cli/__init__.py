@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "doctor": ("doctor:doctor", "Say what this machine has and lacks, and how to get it."),
         "export": ("predict:export", "Write a trained system into a folder that stands alone."),
         "folds": ("folds:folds", "Print the five folds of a corpus."),
+        "grade": ("grade:grade", "Run the checks of students' notebooks again."),
         "ledger": ("ledger:ledger", "Show every claim of the papers, what was measured, and the verdict."),
         "plan": ("plan:plan_runs", "Say what the runs of a profile need, without weights."),
         "predict": ("predict:predict", "Ask a trained system about new clips."),

@@ -1,5 +1,6 @@
 """The built book, opened page by page in Chromium from file://, as a reader does who has no network."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -329,6 +330,22 @@ def test_solutions_are_folded_and_open(html: Path, visits: list[Visit], page: Pa
     unfolded = solution.bounding_box()
     assert folded and unfolded and unfolded["height"] > folded["height"] + 10
     assert body.count() > 0
+
+
+def test_the_quiz_is_answered_with_the_keyboard(html: Path, page: Page) -> None:
+    for path in sorted(html.glob("[0-9]*.html")):
+        asked = re.findall(r'id="(quiz-[\w-]+)"', path.read_text(encoding="utf-8"))
+        assert len(asked) == len(set(asked)) == 5, path.name
+    page.goto((html / "05-gemma-lora.html").as_uri())
+    option = page.locator(".emoser-quiz").first
+    reason = option.locator(".sd-summary-content")
+    expect(reason).to_be_hidden()
+    option.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(reason).to_be_visible()
+    expect(reason).to_have_text(re.compile(r"^\s*(Right|Wrong)\. \w"))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.emoser-quiz').previousElementSibling.open")
 
 
 def test_sound_plays(html: Path, visits: list[Visit], page: Page) -> None:

@@ -48,8 +48,8 @@ LAYOUT = {"grid"}
 
 PACE = "how often the encoder gives a frame, by its architecture"
 
-PLANS = {"measure"}
-"""Pages of what is to be measured: their numbers are settings, goals, and what was seen before."""
+PLANS = {"measure", "teach"}
+"""Pages of what is to be measured or taught: numbers are settings, goals, what was seen before, minutes and points."""
 
 FACTS: dict[str, dict[str, str]] = {
     "01-corpus": {

@@ -15,6 +15,7 @@ from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus,
 from emoser_lib.experiments.runs.settling import settle
 from emoser_lib.reporting.book.checks import CHECKS_FOLDER, LongCheck, checks_section, read_checks
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
+from emoser_lib.reporting.book.quiz import read_quiz, with_quiz
 from emoser_lib.reporting.book.reference import reference_pages
 from emoser_lib.reporting.book.stale import same_code
 from emoser_lib.reporting.book.uses import Library
@@ -23,6 +24,9 @@ from emoser_lib.reporting.recorded_tables import training_time
 
 COPIED = Path("extra")
 """Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
+
+NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "quiz.yaml", "teacher.yaml", "slides")
+"""What lies in the book's folder and is no part of its source: it is shown on pages, or built."""
 
 
 def run_card(record: Record) -> str:
@@ -226,12 +230,12 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         DataError: a run that should be shown is not ok or of other code, or a notebook uses a name that the library
             does not have.
     """
-    library, chapters = Library(), {}
+    library, chapters, quiz = Library(), {}, read_quiz(book / "quiz.yaml")
     published = read_records(book / "records")
     pages = {COPIED / record_link(record): (book / record_link(record)).read_bytes() for record in published}
     for path in book.rglob("*"):
         relative = path.relative_to(book)
-        if path.is_file() and relative.parts[0] not in ("_build", "records", CHECKS_FOLDER, "chapters.json"):
+        if path.is_file() and relative.parts[0] not in NOT_PAGES:
             pages[relative] = path.read_bytes()
     for folder in shown:
         record = read_record(folder / "record.json")
@@ -239,6 +243,7 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
             raise DataError(f"{folder} is {record.status}, not ok: run `{record.command}`.")
         name = f"{record.notebook}.ipynb"
         notebook = with_words(read_notebook(folder / name), read_notebook(notebooks / name), record)
+        notebook = with_quiz(notebook, quiz.get(record.notebook, ()))
         chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
         page = with_run_card(with_provenance(notebook, record, chapter, library, published), record)
         pages[Path(name)] = nbformat.writes(page).encode()
