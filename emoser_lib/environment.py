@@ -32,6 +32,9 @@ PACKAGES = (
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout that the library lies in."""
 
+RUN_FOLDER = "EMOSER_RUN_FOLDER"
+"""Environment variable: where the runner wants answers and progress from the kernel; unset in Lab and papermill."""
+
 
 def now() -> str:
     """Return the UTC date and time, to the second.
