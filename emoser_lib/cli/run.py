@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from emoser_lib.cli.gpus import own_gpu
 from emoser_lib.cli.options import FiniteRange, json_option, own_folder, own_folder_options, print_json
 from emoser_lib.cli.progress import ProgressLine
 from emoser_lib.errors import UsageError
-from emoser_lib.experiments.runs.listing import described, listed
+from emoser_lib.experiments.runs.listing import headline, listed
 from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.runs.profiles import PlannedRun, chapters_in, plan, prepared
 from emoser_lib.experiments.runs.runner import check_places, find_notebook, notebook_folders, run
@@ -88,11 +89,12 @@ def run_notebook(
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
         line = ProgressLine(f"{planned.chapter} {planned.key}")
         try:
-            record, where = run(planned, runs, timeout, line)
+            with own_gpu():
+                record, where = run(planned, runs, timeout, line)
         finally:
             line.clear()
         records.append(record)
-        print(f"{described(listed(where))} in {in_words(record.seconds)}: {where}", file=sys.stderr)
+        print(f"{headline(listed(where))} in {in_words(record.seconds)}: {where}", file=sys.stderr)
         if record.error:
             # A record names no folder of this machine; here the run's own is named whole.
             error = record.error.replace(f"…/{where.parent.name}", str(where.parent))

@@ -12,9 +12,9 @@ from emoser_lib.experiments.runs.listing import (
     ListedRun,
     SeedsTogether,
     compare_runs,
-    described,
     find_run,
     fold_by_seed,
+    headline,
     list_runs,
 )
 
@@ -71,7 +71,7 @@ def compare(
 def _line(run: ListedRun) -> str:
     trained = "" if run.seconds_trained is None else f", trained {run.seconds_trained:.0f} s"
     changed = " ".join(f"{name}={_value(value)}" for name, value in run.parameters.items())
-    return f"{described(run)}; {run.seconds:.0f} s{trained}; {_age(run.date)} {changed}".rstrip()
+    return f"{headline(run)}; {run.seconds:.0f} s{trained}; {_age(run.date)} {changed}".rstrip()
 
 
 def _seeds(of: SeedsTogether) -> str:

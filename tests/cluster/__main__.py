@@ -158,7 +158,10 @@ def disturbed(checkout: Checkout) -> dict[str, str]:
     kill_all(driver)
     came["the driver killed with SIGKILL"] = "the same command went on"
     stand.start_node("n2")
+    log = checkout.home / "log.txt"
+    size = log.stat().st_size
     again = checkout.sweep("grid", "slurm-test")
+    wait_until("it says what it waits for", lambda: log.stat().st_size > size, again)
     second = checkout.sweep("grid", "slurm-test")
     came["a second call beside it"] = "refused in one sentence" if second.wait() == 1 else "NOT refused"
     wait_until("the sweep has ended", lambda: again.poll() is not None or checkout.ok() == 10, again)

@@ -8,13 +8,13 @@ from emoser_lib.environment import hardware
 from emoser_lib.experiments.runs.profiles import PlannedRun
 from emoser_lib.experiments.runs.records import Hardware, Record, RunStatus, portable
 
-GRIDS = (
+GRID_PARAMETERS = (
     *("ranks", "alphas", "folds", "batch_sizes", "learning_rates", "weights"),
     *("arms", "queries", "speech_weights"),
 )
 """Parameters that multiply the trainings of a run."""
 
-NO_MATTER = (*GRIDS, "seed", "refit", "resamples", "predictions")
+NO_MATTER = (*GRID_PARAMETERS, "seed", "refit", "resamples", "predictions")
 """In which runs may differ and still train at one pace."""
 
 
@@ -48,7 +48,7 @@ def trainings_of(parameters: Mapping[str, Any]) -> int:
     >>> trainings_of({"ranks": [4, 16], "alphas": [8], "folds": [0, 1], "refit": True})
     5
     """
-    lists = [values for name in GRIDS if isinstance(values := parameters.get(name), list) and values]
+    lists = [values for name in GRID_PARAMETERS if isinstance(values := parameters.get(name), list) and values]
     return prod(map(len, lists)) + bool(parameters.get("refit"))
 
 

@@ -124,10 +124,10 @@ def listed(path: Path) -> ListedRun:
     )
 
 
-def described(run: ListedRun) -> str:
+def headline(run: ListedRun) -> str:
     """Say in a line how a run ended and its score, with the 95 % interval.
 
-    >>> described(listed(Path("runs/03-classical/demo-1/record.json")))  # doctest: +SKIP
+    >>> headline(listed(Path("runs/03-classical/demo-1/record.json")))  # doctest: +SKIP
     '03-classical demo-1 (demo) ok macro_f1 0.412 [0.350, 0.471]'
     """
     score = "" if run.score is None else f"{run.metric} {run.score:.3f}"
