@@ -5,8 +5,11 @@
 PYTHON ?=
 # The build of torch: cpu or cuda. Empty: the one that is installed, at first cpu.
 TORCH ?=
-# For make records: which runs (notebooks/profiles/).
+# For make records and sweep: which runs (notebooks/profiles/).
 PROFILE ?= small
+# For make sweep: which of the profile's, and where its jobs run: a folder in notebooks/places, or your own.
+SWEEP ?= figure-4
+PLACE ?= cores
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 # For make lab: reader (solutions folded), student or instructor.
 EDITION ?= reader
@@ -23,11 +26,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book pdf zip records student instructor slides exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book pdf zip records sweep student instructor slides exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults test-cluster check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  PYTHON=python3.12  EDITION=student  ARGS=\"…\" (for bench, test, chapters, lab and doctor)"
+	@echo "  Settings: TORCH=cpu|cuda  CORES=n  PROFILE=small  SWEEP=figure-4  PLACE=cores  PYTHON=python3.12  EDITION=student  ARGS=\"…\" (for bench, test, chapters, lab and doctor)"
 
 setup: ## make .venv with the pinned packages (the others call it)
 	@scripts/set_up.sh "$(PYTHON)" $(TORCH)
@@ -44,6 +47,9 @@ zip: book ## the built book as one file, for a stick: book/_build/emoser-book.zi
 
 records: setup ## run a profile on real data and keep its records in book/records (PROFILE=small)
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress --config profile=$(PROFILE) -- records
+
+sweep: setup ## train the cells of a grid, a run each, then its chapter (SWEEP=figure-4 PROFILE=small CORES=n PLACE=slurm)
+	@$(BIN)/emoser sweep $(SWEEP) --profile $(PROFILE) --cores $(CORES) --place $(PLACE) $(ARGS)
 
 student: book ## the students' edition: book/_build/student, pages and notebooks without a solution
 	@$(BIN)/python scripts/edition.py student
@@ -81,6 +87,10 @@ audit-packages: setup ## ask PyPI for known weaknesses of the pinned packages (p
 	@.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict $(ARGS)
 faults: setup ## damage all that is kept on disk, kill a run fifty times: book/checks/faults.json, twenty quiet minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(ARGS)
+
+test-cluster: setup ## a sweep on a Slurm of its own, disturbed in every way: book/checks/cluster.json, fifteen quiet minutes
+	@scripts/install_slurm.sh
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster
 
 check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
 

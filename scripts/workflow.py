@@ -4,10 +4,13 @@
 
 Snakemake leaves a lock behind when it is killed, and its runs live on. So: a lock of the operating system, which
 ends with its holder, tells whether another call is at work; then Snakemake's own lock is stale and can go; and runs
-that a killed call left behind are waited for, so that no two processes write the same run.
+that a killed call left behind are waited for, so that no two processes write the same run. So are its jobs on a Slurm
+cluster, which Snakemake does not adopt; those that have not begun are cancelled.
 """
 
+import argparse
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
@@ -15,6 +18,7 @@ import time
 from pathlib import Path
 
 import psutil
+import yaml
 
 from emoser_lib.doctor import obstacle
 
@@ -42,6 +46,39 @@ def left_over() -> list[psutil.Process]:
     return found
 
 
+def on_slurm(arguments: list[str]) -> list[str]:
+    """What is to be added to Snakemake's arguments where its workflow profile sends jobs to Slurm: how to know ours."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--workflow-profile", type=Path)
+    parser.add_argument("--executor", "-e")
+    given, _ = parser.parse_known_args(arguments)
+    profile = given.workflow_profile and given.workflow_profile / "config.yaml"
+    told = yaml.safe_load(profile.read_text(encoding="utf-8")) or {} if profile and profile.is_file() else {}
+    if (given.executor or told.get("executor")) != "slurm":
+        return []
+    return ["--slurm-jobname-prefix", f"emoser-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"]
+
+
+def slurm_jobs(prefix: str, states: str) -> list[str]:
+    """The numbers of our jobs in one of these states."""
+    command = ["squeue", "--noheader", "--me", f"--states={states}", "--format=%A %j"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    if said.returncode:
+        sys.exit(f"Slurm does not answer ({said.stderr.strip()}): try again when `squeue` does.")
+    return [line.split()[0] for line in said.stdout.splitlines() if line.split()[1].startswith(prefix)]
+
+
+def end_slurm_jobs(prefix: str) -> None:
+    """Cancel those of an earlier call that have not begun, and wait for the others."""
+    if queued := slurm_jobs(prefix, "PENDING,SUSPENDED"):
+        subprocess.run(["scancel", *queued], check=False)
+    while running := slurm_jobs(prefix, "RUNNING,COMPLETING,CONFIGURING"):
+        print(f"Waiting for {len(running)} Slurm job(s) that a stopped call left behind…", file=sys.stderr)
+        time.sleep(5)
+        if queued := slurm_jobs(prefix, "PENDING"):  # a node was lost: its jobs are queued anew
+            subprocess.run(["scancel", *queued], check=False)
+
+
 def main(arguments: list[str]) -> None:
     """Take the lock, clear up, and become Snakemake."""
     os.chdir(ROOT)
@@ -51,11 +88,14 @@ def main(arguments: list[str]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit("The book is being built by another call in this folder: wait for it, then try again.")
+        sys.exit("Runs or the book are being made by another call in this folder: wait for it, then try again.")
     except OSError as error:
         sys.exit(f"{ROOT} has no locks ({error.strerror}): put the checkout on another file system, `emoser doctor`.")
     os.set_inheritable(lock, True)  # Snakemake takes this process over, and the lock with it
 
+    slurm = on_slurm(arguments)
+    if slurm:
+        end_slurm_jobs(slurm[1])
     while waiting := left_over():
         print(f"Waiting for {len(waiting)} process(es) that a stopped call left behind…", file=sys.stderr)
         psutil.wait_procs(waiting, timeout=10)
@@ -70,7 +110,7 @@ def main(arguments: list[str]) -> None:
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         MARK: str(ROOT),
     }
-    os.execve(sys.executable, snakemake("--rerun-incomplete", *arguments), environment)
+    os.execve(sys.executable, snakemake("--rerun-incomplete", *slurm, *arguments), environment)
 
 
 if __name__ == "__main__":

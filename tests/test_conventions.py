@@ -17,7 +17,7 @@ ORDER = {
         "corpora", "systems", "experiments", "reporting", "teaching", "cli",
     ),
     "systems": (
-        "prompts", "arms", "classical", "declared", "finite", "device", "fitting",
+        "prompts", "arms", "classical", "declared", "finite", "device", "progress", "fitting",
         "checkpoints", "reading", "hearing", "qwen_audio",
     ),
     "experiments": ("judging", "training", "settings", "runs", "predicting", "planning"),

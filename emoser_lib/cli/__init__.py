@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "run": ("run:run_notebook", "Execute a notebook and write its record."),
         "runs": ("runs:list_all", "List runs: score, what they changed, how long they took."),
         "score": ("submission:score", "Score a submission on a corpus's test split."),
+        "sweep": ("sweep:sweep", "Train the cells of a grid, a run each, then run its chapter."),
         "transfer": ("transfer:transfer_run", "Score a trained system on a corpus that it did not learn from."),
         "submission": ("submission:submission", "Merge results files of the challenge."),
     }

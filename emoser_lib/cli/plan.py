@@ -12,6 +12,7 @@ from emoser_lib.cli.run import PROFILE, chapters_of, notes_of, planned_runs, pro
 from emoser_lib.errors import EmoserError, UsageError
 from emoser_lib.experiments.planning.dry_run import describe_plan, dry_run
 from emoser_lib.experiments.runs.runner import check_places
+from emoser_lib.experiments.runs.settling import settle
 
 
 @click.command("plan")
@@ -50,7 +51,7 @@ def plan_runs(
                 print(f"emoser: {run.chapter}: {note}", file=sys.stderr)
         except EmoserError as error:
             unfit.append(error if notebook else type(error)(f"{run.chapter} ({run.name}): {error}"))
-    done = dry_run(planned, profile)
+    done = dry_run(planned, profile, list(settle(runs).values()))
     if as_json:
         print_json(done)
     else:

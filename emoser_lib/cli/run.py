@@ -8,12 +8,16 @@ from typing import Any
 
 import click
 
+from emoser_lib.cli.gpus import own_gpu
 from emoser_lib.cli.options import FiniteRange, json_option, own_folder, own_folder_options, print_json
+from emoser_lib.cli.progress import ProgressLine
 from emoser_lib.errors import UsageError
+from emoser_lib.experiments.runs.listing import headline, listed
 from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.runs.profiles import PlannedRun, chapters_in, plan, prepared
 from emoser_lib.experiments.runs.runner import check_places, find_notebook, notebook_folders, run
 from emoser_lib.experiments.runs.settling import settle
+from emoser_lib.systems.progress import in_words
 
 PROFILE = click.option(
     "--profile", metavar="NAME", help="demo, small, paper, or own: the default with --root, else demo."
@@ -93,9 +97,14 @@ def run_notebook(
     settle(runs)
     for planned in runs_planned:
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
-        record, where = run(planned, runs, timeout)
+        line = ProgressLine(f"{planned.chapter} {planned.key}")
+        try:
+            with own_gpu():
+                record, where = run(planned, runs, timeout, line)
+        finally:
+            line.clear()
         records.append(record)
-        print(f"{record.status} in {record.seconds:.0f} s: {where}", file=sys.stderr)
+        print(f"{headline(listed(where))} in {in_words(record.seconds)}: {where}", file=sys.stderr)
         if record.error:
             # A record names no folder of this machine; here the run's own is named whole.
             error = record.error.replace(f"…/{where.parent.name}", str(where.parent))

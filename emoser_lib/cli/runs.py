@@ -14,6 +14,7 @@ from emoser_lib.experiments.runs.listing import (
     compare_runs,
     find_run,
     fold_by_seed,
+    headline,
     list_runs,
 )
 
@@ -68,13 +69,9 @@ def compare(
 
 
 def _line(run: ListedRun) -> str:
-    score = "" if run.score is None else f"{run.metric} {run.score:.3f}"
-    if run.low is not None and run.high is not None:
-        score += f" [{run.low:.3f}, {run.high:.3f}]"
     trained = "" if run.seconds_trained is None else f", trained {run.seconds_trained:.0f} s"
     changed = " ".join(f"{name}={_value(value)}" for name, value in run.parameters.items())
-    what = f"{run.chapter} {run.key} ({run.run}) {run.status} {score}".rstrip()
-    return f"{what}; {run.seconds:.0f} s{trained}; {_age(run.date)} {changed}".rstrip()
+    return f"{headline(run)}; {run.seconds:.0f} s{trained}; {_age(run.date)} {changed}".rstrip()
 
 
 def _seeds(of: SeedsTogether) -> str:

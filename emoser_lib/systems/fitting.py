@@ -4,8 +4,11 @@ What is trained is a `Task`: it knows its model, makes batches of clip numbers, 
 """
 
 import math
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +21,11 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from emoser_lib.errors import DataError, UsageError
+from emoser_lib.errors import DataError, EmoserError, UsageError
 from emoser_lib.files import damage, make_folder, remove, seal, writing
 from emoser_lib.systems.declared import Training
 from emoser_lib.systems.device import enough_memory, processes
+from emoser_lib.systems.progress import Teller
 
 WEIGHTS = "trained.safetensors"
 """The trained parameters in a checkpoint; the frozen ones are in their own checkpoint."""
@@ -278,12 +282,55 @@ class _Score(TrainerCallback):
             raise DataError(f"the gradient's norm is {norm} at step {state.global_step}: use a smaller learning_rate.")
 
 
+class TrainingStopped(EmoserError):
+    """Error: the process was asked to end (SIGTERM); the training is saved up to its last step and can go on."""
+
+
+class _Progress(TrainerCallback):
+    """Tell how far the training is; when the process is asked to end, have the step saved and stop."""
+
+    def __init__(self) -> None:
+        self.asked, self.teller = False, Teller()
+        self.loss: float | None = None
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        self.teller.tell(state.global_step, state.max_steps, state.epoch or 0.0, self.loss)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
+        self.teller.tell(state.global_step, state.max_steps, state.epoch or 0.0, self.loss)
+        if self.asked and state.global_step < state.max_steps:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
+        self.loss = given["logs"].get("loss", self.loss)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear SIGTERM. Processes that train together do not: each would stop at a step of its own."""
+        if processes() > 1 or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, frame: Any) -> None:
+            self.asked = True
+
+        before = signal.signal(signal.SIGTERM, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
 def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> Trained:
     """Train a task; after each epoch score the clips held out.
 
     What is in ``folder`` of the same training that was stopped, even killed, is gone on from, with the same result
     as in one go: from the last checkpoint that is whole, as its manifest says. One that is not is removed, with a
     warning.
+
+    Asked to end by SIGTERM, as a cluster does before the time of a job is over, it saves its step first.
 
     Under torchrun or ``accelerate launch`` each process trains on its part of every batch, with the same result, but
     for dropout and for the auxiliary task's mean, which is over the part.
@@ -298,6 +345,7 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
         UsageError: the batch cannot be shared by the processes, the model is on several devices, or what is trained of
             it is not float32.
         DataError: the loss is not finite, the memory too small, or the disk full.
+        TrainingStopped: SIGTERM came.
     """
     if training.batch_size % processes():
         raise UsageError(f"batch_size is {training.batch_size} for {processes()} processes: take a multiple of them.")
@@ -315,9 +363,17 @@ def fit(task: Task, training: Training, folder: Path, save_steps: int = 50) -> T
     trainer = TaskTrainer(task, arguments, training)
     trainer.remove_callback(PrinterCallback)  # the log is returned
     trainer.add_callback(_Score(task, trainer.scores))
+    progress = _Progress()
+    trainer.add_callback(progress)
     smaller = "lower batch_size and raise accumulation by as much, or set activation_checkpointing"
-    with writing(folder), enough_memory(devices[0], f"steps of {training.batch_size} clips", smaller):
+    with (
+        writing(folder),
+        progress.listening(),
+        enough_memory(devices[0], f"steps of {training.batch_size} clips", smaller),
+    ):
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    if progress.asked and trainer.state.global_step < trainer.state.max_steps:
+        raise TrainingStopped(f"stopped by a signal, saved at step {trainer.state.global_step}: run it again to go on.")
     trainer.accelerator.wait_for_everyone()
     scores = np.load(trainer.checkpoint(trainer.state.global_step) / SCORES)  # every process reads those of the first
     log = [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -3,22 +3,26 @@
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from emoser_lib.cli.progress import progress_of
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.systems.declared import AudioSystem, Linear, Lora, Training
-from emoser_lib.systems.fitting import TaskTrainer, _arguments, fit, trained_parameters
+from emoser_lib.systems.fitting import TaskTrainer, TrainingStopped, _arguments, fit, trained_parameters
 from emoser_lib.systems.hearing.assembly import add_encoder_lora, assembled
 from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.progress import Teller, read_progress
 from emoser_lib.systems.reading.llm import load_llm
 from emoser_lib.systems.reading.lora import adapted
 from tests import tiny
@@ -195,3 +199,42 @@ def test_too_little_memory_is_told_with_what_to_lower(monkeypatch: pytest.Monkey
     monkeypatch.setattr(made, "loss", lambda batch, items: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         fit(made, TOY, tmp_path / "another")
+
+
+def test_asked_to_end_it_saves_its_step_and_goes_on_to_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a cluster asks, by SIGTERM, before the time of a job is over."""
+    how = replace(TOY, epochs=6)
+    whole = fit(tiny.task(tiny.llm("gemma"), Linear(), tiny.examples()), how, tmp_path / "whole" / "training")
+    tell, before = Teller.tell, signal.getsignal(signal.SIGTERM)
+
+    def ask_at_three(self: Teller, step: int, *rest: Any) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        tell(self, step, *rest)
+
+    monkeypatch.setattr(Teller, "tell", ask_at_three)
+    folder = tmp_path / "asked" / "training"
+    with pytest.raises(TrainingStopped, match="saved at step 3"):
+        fit(tiny.task(tiny.llm("gemma"), Linear(), tiny.examples()), how, folder)
+    assert signal.getsignal(signal.SIGTERM) == before
+    monkeypatch.setattr(Teller, "tell", tell)
+    on = fit(tiny.task(tiny.llm("gemma"), Linear(), tiny.examples()), how, folder)
+    assert on.steps == whole.steps - 3
+    assert np.array_equal(on.scores, whole.scores)
+
+
+def test_a_training_tells_its_run_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EMOSER_RUN_FOLDER", str(tmp_path))
+    fit(tiny.task(tiny.llm("gemma"), Linear(), tiny.examples()), TOY, tmp_path / "training")
+    told = read_progress(tmp_path)
+    assert told is not None
+    assert (told.step, told.steps, told.epoch) == (2, 2, 2.0)
+    assert told.loss is not None
+    assert told.loss > 0
+    (tmp_path / "at-cell.json").write_text("[3, 9]")
+    assert progress_of(tmp_path) == "cell 3 of 9", "a training that has ended says nothing"
+    half = told.model_copy(update={"step": 1, "epoch": 1.0, "loss": 0.5, "seconds_left": 600.0})
+    (tmp_path / "progress.json").write_text(half.model_dump_json())
+    assert progress_of(tmp_path) == "cell 3 of 9, training step 1 of 2, epoch 1.0, loss 0.500, 10 min left"

@@ -22,10 +22,12 @@ from emoser_lib.experiments.planning.hearing import (
     system_needs,
     trained_systems,
 )
+from emoser_lib.experiments.planning.hours import hours_of
 from emoser_lib.experiments.planning.memory import Adapter, Memory, adapter_needs, number_bytes
 from emoser_lib.experiments.planning.meta_models import meta_encoder, meta_model
 from emoser_lib.experiments.planning.qwen_audio import qwen_needs
 from emoser_lib.experiments.runs.profiles import PlannedRun, settings_of
+from emoser_lib.experiments.runs.records import Record
 from emoser_lib.experiments.settings.hearing import AudioSettings
 from emoser_lib.experiments.settings.qwen_audio import QwenAudioSettings
 from emoser_lib.systems.checkpoints.catalogue import CHECKPOINTS, CheckpointKind
@@ -67,6 +69,7 @@ class RunNeeds(Immutable):
         encoders: audio encoders.
         systems: what is trained with them.
         trainings: of all adapters and systems: a grid by folds, the refit, arms, ablations.
+        hours: after the records of this machine (`hours_of`); ``None``: not known.
     """
 
     notebook: str
@@ -84,6 +87,7 @@ class RunNeeds(Immutable):
     encoders: tuple[EncoderNeeds, ...] = ()
     systems: tuple[SystemNeeds, ...] = ()
     trainings: int = 0
+    hours: float | None = None
 
     @property
     def memory(self) -> int:
@@ -120,7 +124,7 @@ class DryRun(Immutable):
     refused: tuple[str, ...]
 
 
-def dry_run(planned: Sequence[PlannedRun], profile: str) -> DryRun:
+def dry_run(planned: Sequence[PlannedRun], profile: str, records: Sequence[Record] = ()) -> DryRun:
     """Work out what planned runs need; no weights are read, none are downloaded.
 
     A run with a parameter ``llm`` needs that checkpoint, in its ``dtype``; with ``ranks`` it trains adapters as
@@ -131,7 +135,7 @@ def dry_run(planned: Sequence[PlannedRun], profile: str) -> DryRun:
         DataError: a checkpoint's folder is not whole.
     """
     adapter = cache(_adapter)  # runs of a profile often share theirs
-    runs = tuple(_needs(run, adapter) for run in planned)
+    runs = tuple(_needs(run, adapter).model_copy(update={"hours": hours_of(run, records)}) for run in planned)
     downloads = {name: size for need in runs for name, size in need.downloads.items()}
     cached = {
         (encoder.checkpoint, str(run.parameters.get("corpus")), encoder.recordings.clip_bytes): encoder.recordings.bytes
@@ -187,7 +191,7 @@ def _lines(need: RunNeeds) -> Iterator[str]:
         yield f"    {_memory(system.memory, 'trained parts')}"
         yield f"    {_trainings(system.trainings)}"
     if need.trainings:
-        yield f"  {_trainings(need.trainings)}{' together' if need.systems else ''}"
+        yield f"  {_trainings(need.trainings)}{' together' if need.systems else ''}, {_hours(need.hours)}"
 
 
 def _parameters(need: RunNeeds) -> str:
@@ -238,6 +242,12 @@ def _memory(held: Memory, what: str) -> str:
 
 def _trainings(number: int) -> str:
     return "1 training" if number == 1 else f"{number} trainings"
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "hours unknown: this machine has no record of such a run"
+    return f"about {hours:.1f} h here" if hours >= 0.1 else "minutes here"
 
 
 def _size(size: int) -> str:

@@ -8,15 +8,13 @@ import pandas as pd
 from pydantic import ValidationError
 
 from emoser_lib.corpora import Corpus
+from emoser_lib.environment import RUN_FOLDER
 from emoser_lib.errors import DataError
 from emoser_lib.files import write_whole
 from emoser_lib.values import Immutable
 
 ANSWERS = "answers.json"
 """Its name in a run's folder."""
-
-FOLDER = "EMOSER_RUN_FOLDER"
-"""Environment variable by which the runner tells the kernel where answers are kept; unset in Lab and papermill."""
 
 
 class ClipAnswers(Immutable):
@@ -59,7 +57,7 @@ def write_answers(corpus: Corpus, gold: pd.Series, predictions: Mapping[str, pd.
         predictions: system -> labels by clip id; only clips that all of them answered are kept.
         of: the system that the run is about.
     """
-    folder = os.environ.get(FOLDER)
+    folder = os.environ.get(RUN_FOLDER)
     if not folder:
         return
     said = pd.DataFrame({of: predictions[of], **predictions}).dropna()

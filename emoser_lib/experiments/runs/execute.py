@@ -6,17 +6,23 @@ alive to write the record.
 
 import json
 import os
+import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import papermill
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from papermill.engines import NBClientEngine, papermill_engines
 
 from emoser_lib.files import FULL
 
 KERNEL = "python3"
+
+AT_CELL = "at-cell.json"
+"""Beside the notebook that is written: the number of the cell that is executed, and of all, prose left out."""
 
 FULL_CODE = 100
 """The exit code where the notebook could not be written, less the number of the reason."""
@@ -31,8 +37,29 @@ class OwnPython(KernelSpecManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
+class TellingEngine(NBClientEngine):
+    """papermill's, which also writes down at which cell it is."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **given: Any) -> None:
+        """Execute it."""
+        code = [number for number, cell in enumerate(nb_man.nb.cells) if cell.cell_type == "code"]
+        begin = nb_man.cell_start
+
+        def tell(cell: Any, cell_index: int, **more: Any) -> None:
+            if cell_index in code:
+                place = Path(nb_man.output_path).with_name(AT_CELL)
+                place.write_text(json.dumps([code.index(cell_index) + 1, len(code)]), encoding="utf-8")
+            begin(cell, cell_index, **more)
+
+        nb_man.cell_start = tell
+        super().execute_managed_notebook(nb_man, kernel_name, **given)
+
+
 def main() -> None:
     """Read the job from standard input, execute it, and end when the runner does."""
+    # A cluster signals all processes of a job: the kernel is to save its training, the runner to judge.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_runner, daemon=True).start()
     try:
@@ -44,6 +71,7 @@ def main() -> None:
 
 
 def _execute(job: dict[str, Any]) -> None:
+    papermill_engines.register("telling", TellingEngine)
     papermill.execute_notebook(
         job["input"],
         job["output"],
@@ -57,6 +85,7 @@ def _execute(job: dict[str, Any]) -> None:
             connection_file=job["connection_file"],
         ),
         kernel_name=KERNEL,
+        engine_name="telling",
         progress_bar=False,
         log_output=True,
         cwd=job["cwd"],

@@ -124,6 +124,18 @@ def listed(path: Path) -> ListedRun:
     )
 
 
+def headline(run: ListedRun) -> str:
+    """Say in a line how a run ended and its score, with the 95 % interval.
+
+    >>> headline(listed(Path("runs/03-classical/demo-1/record.json")))  # doctest: +SKIP
+    '03-classical demo-1 (demo) ok macro_f1 0.412 [0.350, 0.471]'
+    """
+    score = "" if run.score is None else f"{run.metric} {run.score:.3f}"
+    if run.low is not None and run.high is not None:
+        score += f" [{run.low:.3f}, {run.high:.3f}]"
+    return f"{run.chapter} {run.key} ({run.run}) {run.status} {score}".rstrip()
+
+
 def fold_by_seed(runs: Sequence[ListedRun]) -> list[SeedsTogether]:
     """Put runs together that differ by their seed only; runs without a score are left out."""
     groups: dict[str, list[tuple[int, ListedRun]]] = {}

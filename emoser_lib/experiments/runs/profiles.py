@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -20,6 +20,9 @@ from emoser_lib.experiments.settings.prepare import Prepared, is_here, prepare
 
 PROFILE_SHAPE = TypeAdapter(dict[str, dict[str, dict[str, Any] | None] | None])
 """Notebook -> run -> values."""
+
+SWEEPS = "sweeps"
+"""What of a profile is no notebook: its sweeps (`emoser_lib.experiments.runs.sweeps`)."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,15 @@ def plan(
         UsageError: the profile, the run, a name, a type or a range is wrong.
         DataError: the notebook or the profile's file is damaged.
     """
+    return plan_variants(notebook, profile, only, [changed or {}])
+
+
+def plan_variants(
+    notebook: Path, profile: str, only: str | None, variants: Sequence[Mapping[str, Any]]
+) -> list[PlannedRun]:
+    """List the runs of a notebook once for each set of values put over the profile's; the rest as `plan`."""
     checked_name(notebook.stem, "notebook")
-    changed, runs = changed or {}, _profile_runs(notebook, checked_name(profile, "profile"))
+    runs = _profile_runs(notebook, checked_name(profile, "profile"))
     if only is not None and only not in runs:
         hint = did_you_mean(only, list(runs))
         raise UsageError(
@@ -81,11 +91,12 @@ def plan(
             f"{notebook}: emoser.settings in its metadata is '{settings}', not one of {', '.join(CHAPTERS)}."
         )
     planned = []
-    for name in [only] if only else runs:
-        values = resolve(parameters, {**runs[name], **changed})
-        if settings:
-            values = CHAPTERS[settings].check(**values).absolute(values)
-        planned.append(PlannedRun(notebook, profile, name, values, changed))
+    for changed in variants:
+        for name in [only] if only else runs:
+            values = resolve(parameters, {**runs[name], **changed})
+            if settings:
+                values = CHAPTERS[settings].check(**values).absolute(values)
+            planned.append(PlannedRun(notebook, profile, name, values, changed))
     return planned
 
 
@@ -130,6 +141,16 @@ def chapters_in(folder: Path, profile: str) -> dict[str, dict[str, dict[str, Any
         UsageError: there is no such profile.
         DataError: its file is damaged.
     """
+    chapters = {name: runs for name, runs in read_profile(folder, profile).items() if name != SWEEPS}
+    try:
+        return PROFILE_SHAPE.validate_python(chapters)
+    except ValidationError:
+        path = folder / "profiles" / f"{profile}.yaml"
+        raise DataError(f"{path} is not of the form 'notebook: {{run: {{name: value}}}}': correct it.") from None
+
+
+def read_profile(folder: Path, profile: str) -> dict[Any, Any]:
+    """Read a profile's file, unchecked; arguments and errors as `chapters_in`."""
     path = folder / "profiles" / f"{profile}.yaml"
     if not path.is_file():
         known = profile_names(folder)
@@ -137,11 +158,12 @@ def chapters_in(folder: Path, profile: str) -> dict[str, dict[str, dict[str, Any
             f"there is no profile '{profile}'{did_you_mean(profile, known)}: known are {', '.join(known) or 'none'}."
         )
     try:
-        return PROFILE_SHAPE.validate_python(load_yaml(path.read_text(encoding="utf-8")) or {})
-    except ValidationError:
-        raise DataError(f"{path} is not of the form 'notebook: {{run: {{name: value}}}}': correct it.") from None
+        found = load_yaml(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML ({str(error).splitlines()[0]}): correct it.") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path} is not of the form 'notebook: {{run: {{name: value}}}}': correct it.")
+    return found
 
 
 def _profile_runs(notebook: Path, profile: str) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,9 @@ from pydantic import ValidationError
 
 from emoser_lib.corpora import absolute, cache_home, data_home
 from emoser_lib.doctor import SOCKETS_BYTES, obstacle
-from emoser_lib.environment import ROOT, commit, hardware, now, shipped_files, versions
+from emoser_lib.environment import ROOT, RUN_FOLDER, commit, hardware, now, shipped_files, versions
 from emoser_lib.errors import DataError, EmoserError, UsageError, did_you_mean
-from emoser_lib.experiments.runs.answers import ANSWERS, FOLDER
+from emoser_lib.experiments.runs.answers import ANSWERS
 from emoser_lib.experiments.runs.execute import FULL_CODE
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.profiles import PlannedRun
@@ -36,6 +36,9 @@ from emoser_lib.files import locked, make_folder, remove, write_whole, writing
 
 POLL_SECONDS = 0.2
 
+SAVE_SECONDS = 25.0
+"""For a training to save itself after SIGTERM: less than the 30 that Slurm leaves by default before SIGKILL."""
+
 
 class Stopped(EmoserError):
     """Error: the runner was asked to stop (SIGINT, SIGTERM); the record of what was running is written."""
@@ -43,6 +46,9 @@ class Stopped(EmoserError):
 
 class _Signal(BaseException):
     """A signal came. Not an Exception: nothing on the way up may take it for an error of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,16 @@ def check_places(runs: Path) -> None:
             raise DataError(f"{folder} cannot be written ({said}): make room there, or name another folder ({way}).")
 
 
-def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = None) -> tuple[Record, Path]:
+def _unwatched(folder: Path) -> None:
+    pass
+
+
+def run(
+    planned: PlannedRun,
+    runs: Path = Path("runs"),
+    timeout: float | None = None,
+    watch: Callable[[Path], None] = _unwatched,
+) -> tuple[Record, Path]:
     """Execute a planned run and write ``record.json`` and the executed notebook to ``runs/<chapter>/<key>/``.
 
     The executed notebook is ``<chapter>.ipynb`` if the run is ok, else ``<chapter>.failed.ipynb``;
@@ -105,6 +120,7 @@ def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = 
         planned: what to run, already checked.
         runs: the folder of all runs.
         timeout: seconds for the whole run; default: none.
+        watch: is called again and again while it runs, with the folder that its progress is told in.
 
     Returns:
         The record and its path.
@@ -122,7 +138,7 @@ def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = 
     with writing(folder), locked(folder / ".lock", busy, seconds=1):
         begin(folder, _record(planned, Outcome(RunStatus.KILLED, None, 0, 0, None)))
         write_whole(folder / OWN_PARAMETERS, json.dumps(dict(planned.parameters), ensure_ascii=False) + "\n")
-        outcome = _execute(planned, folder, timeout)
+        outcome = _execute(planned, folder, timeout, watch)
         record, executed = _record(planned, outcome), outcome.notebook
         text = nbformat.writes(executed) + "\n" if executed is not None else None
         path = finish(folder, record, text and _without_paths(text, planned), outcome.answers)
@@ -131,7 +147,7 @@ def run(planned: PlannedRun, runs: Path = Path("runs"), timeout: float | None = 
     return record, path
 
 
-def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcome:
+def _execute(planned: PlannedRun, folder: Path, timeout: float | None, watch: Callable[[Path], None]) -> Outcome:
     for left_over in folder.glob(".partial-*"):
         remove(left_over)
     remove(folder / "run.log")
@@ -149,7 +165,7 @@ def _execute(planned: PlannedRun, folder: Path, timeout: float | None) -> Outcom
         }
         started = time.monotonic()
         with (folder / "run.log").open("w", encoding="utf-8") as log:
-            status, peak, stopped, full = _supervise(job, log.fileno(), timeout, Path(partial))
+            status, peak, stopped, full = _supervise(job, log.fileno(), timeout, Path(partial), watch)
         seconds = time.monotonic() - started
         notebook = _read_output(output)
         error = _failure(notebook, status, timeout)
@@ -179,7 +195,7 @@ def _short_folder() -> str:
 
 
 def _supervise(
-    job: Mapping[str, object], log: int, timeout: float | None, kept: Path
+    job: Mapping[str, object], log: int, timeout: float | None, kept: Path, watch: Callable[[Path], None]
 ) -> tuple[RunStatus, float, bool, int | None]:
     """Run the executing process to its end.
 
@@ -188,7 +204,7 @@ def _supervise(
     """
     environment = os.environ | {
         "EMOSER_DATA": str(data_home()),
-        FOLDER: str(kept),
+        RUN_FOLDER: str(kept),
         # For run.log and what the notebook writes, whatever the terminal is.
         "PYTHONUTF8": "1",
         "PYTHONIOENCODING": "utf-8",
@@ -216,10 +232,13 @@ def _supervise(
                 process.stdin.flush()
             while process.poll() is None:
                 peak = max(peak, _memory_mb(watched))
+                watch(kept)
                 if deadline is not None and time.monotonic() > deadline:
                     return RunStatus.TIMEOUT, peak, False, None
                 time.sleep(POLL_SECONDS)
-    except _Signal:
+    except _Signal as came:
+        if came.number == signal.SIGTERM:
+            _let_save(process, watched)
         return RunStatus.KILLED, peak, True, None
     finally:
         _end(watched)
@@ -240,7 +259,7 @@ def _supervise(
 @contextmanager
 def _stop_signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _Signal
+        raise _Signal(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -248,6 +267,15 @@ def _stop_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _let_save(process: subprocess.Popen[str], watched: psutil.Process) -> None:
+    """Ask what trains to save itself and end; a kernel that trains nothing ends at once."""
+    for member in _family(watched)[1:]:
+        with suppress(psutil.NoSuchProcess):
+            member.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(SAVE_SECONDS)
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

@@ -47,6 +47,7 @@ class Dependencies:
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
         self.notebooks = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
+        self._runs: dict[Path, str] = {}
         self._contents: dict[Path, str] = {}
         self._modules: dict[Path, list[str]] = {}
 
@@ -55,6 +56,11 @@ class Dependencies:
 
         Its parameters are in the run's key.
         """
+        if notebook not in self._runs:
+            self._runs[notebook] = self._of_run(notebook)
+        return self._runs[notebook]
+
+    def _of_run(self, notebook: Path) -> str:
         cells = [python for cell in _code(notebook) if (python := _python(cell.source))]
         modules = self.modules_of_run(notebook)
         parts = [

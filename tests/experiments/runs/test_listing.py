@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from emoser_lib.corpora import load_corpus
+from emoser_lib.environment import RUN_FOLDER
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments import paired_bootstrap, score
-from emoser_lib.experiments.runs.answers import FOLDER, read_answers, write_answers
+from emoser_lib.experiments.runs.answers import read_answers, write_answers
 from emoser_lib.experiments.runs.listing import compare_runs, find_run, fold_by_seed, list_runs
 from emoser_lib.experiments.runs.records import Record, write_record
 from tests.command import emoser
@@ -52,7 +53,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
         )
         write_record(folder / "record.json", record)
         (folder / "05-gemma-lora.ipynb").touch()
-        monkeypatch.setenv(FOLDER, str(folder))
+        monkeypatch.setenv(RUN_FOLDER, str(folder))
         write_answers(DEMO, TRAINING, {"other": wrong_each(2)[said.index], "gemma-lora": said}, of="gemma-lora")
         return folder
 
@@ -60,11 +61,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
 
 
 def test_answers_are_kept_only_where_the_runner_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.delenv(RUN_FOLDER, raising=False)
     monkeypatch.chdir(tmp_path)
     write_answers(DEMO, TRAINING, {"a": TRAINING}, of="a")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
     write_answers(DEMO, TRAINING, {"b": wrong_each(3), "a": TRAINING}, of="a")
     answers = read_answers(tmp_path)
     assert (answers.systems, answers.labels, answers.corpus) == (("a", "b"), DEMO.labels, DEMO.sha256)

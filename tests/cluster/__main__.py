@@ -1,0 +1,221 @@
+"""A 3 × 3 sweep of the LoRA chapter on a Slurm of its own, disturbed in every way, beside the same one undisturbed.
+
+    python -m tests.cluster
+
+`make test-cluster` does it; the record is `book/checks/cluster.json`, which the status page shows.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from emoser_lib.environment import ROOT
+from emoser_lib.experiments.runs.records import Record, RunStatus
+from emoser_lib.experiments.runs.settling import settle
+from emoser_lib.reporting.book.checks import write_check
+from tests.cluster.stand import NODES, SlurmStand
+
+CHAPTER = "05-gemma-lora"
+SWEEP = {"ranks": [2, 4, 8], "alphas": [8, 16, 32], "folds": [0], "seed": [0]}
+SMALL = {"train_clips": 32, "epochs": 1, "resamples": 100, "refit": False}
+"""As little as shows a grid: 32 clips, once."""
+
+LONG = {"train_clips": 160, "epochs": 60, "resamples": 100, "refit": False}
+"""Longer than the two minutes that its job is given."""
+
+OF_THE_MACHINE = ("seconds", "steps", "threads")
+"""Of what a chapter reports, what differs from one training to the next."""
+
+COVERS = ("emoser_lib.experiments.runs.sweeps", "emoser_lib.cli.sweep", "emoser_lib.systems.progress")
+
+RECORD = ROOT / "book" / "checks" / "cluster.json"
+
+PATIENCE = 1800.0
+"""Seconds for anything that is waited for."""
+
+
+class Checkout:
+    """A checkout with the chapter and a profile of its own.
+
+    Args:
+        home: an empty folder.
+        stand: the Slurm that its sweeps are sent to.
+    """
+
+    def __init__(self, home: Path, stand: SlurmStand) -> None:
+        self.home, self.stand = home, stand
+        for name in ("emoser_lib", "book", "scripts"):
+            shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+        (home / "notebooks" / "profiles").mkdir(parents=True)
+        shutil.copy(ROOT / "notebooks" / "Snakefile", home / "notebooks")
+        shutil.copy(ROOT / "notebooks" / f"{CHAPTER}.ipynb", home / "notebooks")
+        shutil.copytree(ROOT / "notebooks" / "places", home / "notebooks" / "places")
+        runs = {"small": SMALL, "long": LONG}
+        sweeps = {
+            "grid": {"chapter": CHAPTER, "run": "small", "over": SWEEP},
+            "long": {"chapter": CHAPTER, "run": "long", "over": {"ranks": [2], "alphas": [8]}},
+        }
+        profile = yaml.safe_dump({CHAPTER: runs, "sweeps": sweeps})
+        (home / "notebooks" / "profiles" / "demo.yaml").write_text(profile)
+        self.place("slurm-test", runtime=30)
+        self.place("slurm-short", runtime=2, signal_at=30)
+
+    def place(self, name: str, runtime: int, signal_at: int = 90) -> None:
+        """Add a place: the project's own for Slurm, with what this one has instead of a GPU and a database."""
+        place = yaml.safe_load((self.home / "notebooks/places/slurm/config.yaml").read_text())
+        place["default-resources"] = ["slurm_partition=main", "mem_mb=1500", f"runtime={runtime}"]
+        place["set-resources"] = [part for part in place["set-resources"] if "gpu" not in part]
+        place["set-resources"] = [part.replace("TERM@90", f"TERM@{signal_at}") for part in place["set-resources"]]
+        place |= {
+            "slurm-status-command": "squeue",
+            "slurm-init-seconds-before-status-checks": 3,
+            "latency-wait": 5,
+            "retries": 20,
+        }
+        (self.home / "notebooks" / "places" / name).mkdir()
+        (self.home / "notebooks" / "places" / name / "config.yaml").write_text(yaml.safe_dump(place))
+
+    def sweep(self, name: str, place: str) -> subprocess.Popen[bytes]:
+        """Start a sweep, in a session of its own."""
+        own = {
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(self.home), os.environ.get("PYTHONPATH")))),
+            "EMOSER_CACHE": str(self.home / "cache"),
+        }
+        environment = os.environ | self.stand.environment | own
+        command = [sys.executable, "-m", "emoser_lib.cli", "sweep", name, "--place", place, "--cores", "2"]
+        with (self.home / "log.txt").open("ab") as log:
+            return subprocess.Popen(
+                command, cwd=self.home, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def records(self) -> dict[str, Record]:
+        """The records, by key."""
+        return {folder.name: record for folder, record in settle(self.home / "runs").items()}
+
+    def ok(self) -> int:
+        """How many runs have ended well."""
+        return sum(record.status is RunStatus.OK for record in self.records().values())
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """What the runs reported, without what is the machine's."""
+        return {
+            key: {name: value for name, value in record.metrics.items() if name not in OF_THE_MACHINE}
+            for key, record in self.records().items()
+            if record.status is RunStatus.OK
+        }
+
+
+def wait_until(what: str, so: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    """Wait for something that is to happen while a process lives."""
+    said("waiting until " + what)
+    until = time.monotonic() + PATIENCE
+    while not so():
+        if process.poll() is not None or time.monotonic() > until:
+            raise RuntimeError(f"it never came that {what}; the sweep ended with {process.poll()}")
+        time.sleep(0.3)
+
+
+def said(line: str) -> None:
+    """Say how far it is."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for a driver and all that it started on this machine; jobs of Slurm are not of them."""
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        try:
+            one.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+def disturbed(checkout: Checkout) -> dict[str, str]:
+    """Run the sweep on Slurm, disturb it, and go on; returns what was done and what came of it."""
+    stand, came = checkout.stand, {}
+    driver = checkout.sweep("grid", "slurm-test")
+    wait_until("two jobs run", lambda: len(stand.jobs("RUNNING")) == 2, driver)
+    wait_until("a kernel works", lambda: list((checkout.home / "runs").glob("*/*/.partial-*/at-cell.json")), driver)
+    job = stand.jobs("RUNNING")[0]
+    stand.call("scancel", job)
+    came["a job cancelled"] = "sent again by Snakemake"
+    wait_until("a run is ok", checkout.ok, driver)
+    wait_until("two jobs run", lambda: len(stand.jobs("RUNNING")) == 2, driver)
+    stand.lose_node("n2")
+    came["a node killed, with its slurmd and its job"] = "went on with the other node"
+    more = checkout.ok() + 1
+    wait_until("another run is ok", lambda: checkout.ok() >= more, driver)
+    kill_all(driver)
+    came["the driver killed with SIGKILL"] = "the same command went on"
+    stand.start_node("n2")
+    log = checkout.home / "log.txt"
+    size = log.stat().st_size
+    again = checkout.sweep("grid", "slurm-test")
+    wait_until("it says what it waits for", lambda: log.stat().st_size > size, again)
+    second = checkout.sweep("grid", "slurm-test")
+    came["a second call beside it"] = "refused in one sentence" if second.wait() == 1 else "NOT refused"
+    wait_until("the sweep has ended", lambda: again.poll() is not None or checkout.ok() == 10, again)
+    if code := again.wait():
+        raise RuntimeError(f"the sweep ended with {code}")
+    return came
+
+
+def over_time(checkout: Checkout) -> dict[str, str]:
+    """A training that is longer than its job's time."""
+    driver = checkout.sweep("long", "slurm-short")
+    if code := driver.wait():
+        raise RuntimeError(f"the sweep of the long training ended with {code}")
+    [record] = [one for one in checkout.records().values() if one.run == "long"]
+    steps = record.metrics["steps"]
+    return {"a job longer than its two minutes": f"saved at SIGTERM, sent again, {steps:,} steps in its last go"}
+
+
+def main() -> int:
+    """Do all of it; return 1 where anything did not come out well."""
+    with tempfile.TemporaryDirectory(prefix="emoser-", dir="/tmp") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        stand = SlurmStand(home / "slurm")
+        rows: list[tuple[str | int, ...]] = []
+        local = Checkout(home / "local", stand)
+        said("the sweep on two cores")
+        process = local.sweep("grid", "cores")
+        if code := process.wait():
+            print((local.home / "log.txt").read_text()[-3000:], file=sys.stderr)
+            return code
+        cluster = Checkout(home / "cluster", stand)
+        try:
+            stand.start()
+            for what, came in (disturbed(cluster) | over_time(cluster)).items():
+                rows.append((what, came))
+                said(f"{what}: {came}")
+        except RuntimeError as error:
+            print((cluster.home / "log.txt").read_text()[-6000:], error, file=sys.stderr, sep="\n")
+            return 1
+        finally:
+            stand.stop()
+        expected, found = local.scores(), cluster.scores()
+        same = sum(found.get(key) == scores for key, scores in expected.items())
+        rows.append(("runs with the scores of the local sweep", f"{same} of {len(expected)}"))
+        said(str(rows[-1]))
+    about = (
+        f"A sweep of {len(SWEEP['ranks'])} × {len(SWEEP['alphas'])} cells of chapter {CHAPTER} on a Slurm of its own "
+        f"with {len(NODES)} nodes, disturbed, beside the same sweep on two cores."
+    )
+    columns = ("what was done", "what came of it")
+    write_check(RECORD, "A sweep on a cluster", about, "make test-cluster", columns, rows, COVERS)
+    return int(same != len(expected) or len(expected) != 10)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
