@@ -47,6 +47,7 @@ def shipped_files(root: Path = ROOT) -> Path:
     inside = root / "emoser_lib" / "shipped"
     return inside if inside.is_dir() else root
 
+
 RUN_FOLDER = "EMOSER_RUN_FOLDER"
 """Environment variable: where the runner wants answers and progress from the kernel; unset in Lab and papermill."""
 
