@@ -17,7 +17,7 @@ from bs4 import BeautifulSoup, NavigableString, Tag
 from emoser_lib.errors import DataError
 from emoser_lib.teaching.notes import Notes
 
-SENTENCES = 4
+MOST_SENTENCES = 4
 """How many stand on one slide, at most: our choice."""
 
 LEFT_OUT = ".cell_input, details.above-input, .emoser-corpus, .output.stream, script"
@@ -129,8 +129,8 @@ class _Deck:
         if block.get_text().startswith(FOR_READERS):
             return
         sentences = list(_sentences(block))
-        for start in range(0, len(sentences), SENTENCES):
-            lead, *others = sentences[start : start + SENTENCES]
+        for start in range(0, len(sentences), MOST_SENTENCES):
+            lead, *others = sentences[start : start + MOST_SENTENCES]
             bullets = f"<ul>{''.join(f'<li>{sentence}</li>' for sentence in others)}</ul>" if others else ""
             self.slides.append(Slide(title, f'<p class="lead">{lead}</p>{bullets}', str(block)))
 
