@@ -33,7 +33,7 @@ SMALL = {"train_clips": 32, "epochs": 1, "resamples": 100, "refit": False}
 LONG = {"train_clips": 160, "epochs": 60, "resamples": 100, "refit": False}
 """Longer than the two minutes that its job is given."""
 
-OF_THE_MACHINE = ("seconds", "steps", "threads")
+OF_THE_MACHINE = ("seconds", "seconds_per_step", "steps", "threads")
 """Of what a chapter reports, what differs from one training to the next."""
 
 COVERS = ("emoser_lib.experiments.runs.sweeps", "emoser_lib.cli.sweep", "emoser_lib.systems.progress")
@@ -109,10 +109,20 @@ class Checkout:
     def scores(self) -> dict[str, dict[str, Any]]:
         """What the runs reported, without what is the machine's."""
         return {
-            key: {name: value for name, value in record.metrics.items() if name not in OF_THE_MACHINE}
+            key: without_the_machine(record.metrics)
             for key, record in self.records().items()
             if record.status is RunStatus.OK
         }
+
+
+def without_the_machine(reported: Any) -> Any:
+    """Leave out what differs from one training to the next, at any depth."""
+    if isinstance(reported, list):
+        return [without_the_machine(part) for part in reported]
+    if isinstance(reported, dict):
+        kept = {name: value for name, value in reported.items() if name not in OF_THE_MACHINE}
+        return {name: without_the_machine(value) for name, value in kept.items()}
+    return reported
 
 
 def wait_until(what: str, so: Callable[[], object], process: subprocess.Popen[bytes]) -> None:

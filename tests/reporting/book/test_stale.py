@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from emoser_lib.errors import DataError
+from emoser_lib.experiments.runs.sweeps import plan_sweep
 from emoser_lib.experiments.settings.chapters import CHAPTERS
 from emoser_lib.reporting.book.pages import with_words
 from emoser_lib.reporting.book.stale import READERS, Dependencies
@@ -194,10 +195,12 @@ def test_a_page_has_todays_words_and_the_runs_outputs() -> None:
 FAKE = """#!{python}
 import json, shutil, sys
 from pathlib import Path
+from emoser_lib.experiments.runs.parameters import parameters_of
 from emoser_lib.experiments.runs.profiles import plan
-notebook = Path(sys.argv[2])
-_, _, _, _, profile, _, name = sys.argv
-[run] = plan(notebook, profile, name)
+_, _, chapter, _, profile, _, name, *more = sys.argv
+notebook = Path("notebooks") / f"{{chapter}}.ipynb"
+changed = {{more[i + 1]: parameters_of(notebook)[more[i + 1]].parse(more[i + 2]) for i in range(0, len(more), 3)}}
+[run] = plan(notebook, profile, name, changed)
 folder = Path("runs") / run.chapter / run.key
 folder.mkdir(parents=True, exist_ok=True)
 shutil.copy(notebook, folder)
@@ -254,6 +257,17 @@ def test_snakemake_runs_what_is_stale(root: Path, tmp_path: Path) -> None:
     (tmp_path / "notebooks/profiles/mine.yaml").write_text("03-classical:\n  two_words: {seed: 1}\n")
     workflow("--config", "profile=mine", "--", target="records")
     assert (tmp_path / "book/records/03-classical-mine-two_words.json").is_file()
+    over = "{chapter: 03-classical, run: two_words, over: {baselines: [majority, text-svm]}}"
+    (tmp_path / "notebooks/profiles/grid.yaml").write_text(
+        f"03-classical:\n  two_words: {{seed: 1}}\nsweeps:\n  both: {over}\n"
+    )
+    sweep = ("--config", "profile=grid", "sweep=both", "--")
+    assert workflow(*sweep, target="sweep").count("rule run:") == 3
+    [whole] = plan_sweep(tmp_path / "notebooks", "both", "grid").runs
+    os.utime(tmp_path / f"runs/03-classical/{whole.key}/03-classical.ipynb", (0, 0))
+    again = workflow("--dry-run", *sweep, target="sweep")
+    assert "rule run:" not in again, "a clock that was set back makes nothing stale"
+    assert "rule sweep:" in again
     (tmp_path / "notebooks/profiles/few.yaml").write_text("{}\n")
     said = workflow("--config", "profile=few", "--", code=1, target="book")
     assert "profile 'few' names no run of 03-classical, and the book shows every chapter: add them to" in said
