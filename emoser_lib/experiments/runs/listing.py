@@ -125,11 +125,7 @@ def listed(path: Path) -> ListedRun:
 
 
 def headline(run: ListedRun) -> str:
-    """Say in a line how a run ended and its score, with the 95 % interval.
-
-    >>> headline(listed(Path("runs/03-classical/demo-1/record.json")))  # doctest: +SKIP
-    '03-classical demo-1 (demo) ok macro_f1 0.412 [0.350, 0.471]'
-    """
+    """Say in a line how a run ended and its score, with the 95 % interval."""
     score = "" if run.score is None else f"{run.metric} {run.score:.3f}"
     if run.low is not None and run.high is not None:
         score += f" [{run.low:.3f}, {run.high:.3f}]"

@@ -279,7 +279,7 @@ def test_the_command_tells_a_person(emoser: Callable[..., Done]) -> None:
     first, rank, trainings, together = done.stdout.splitlines()
     assert "134,515,008 parameters, 538 MB of memory; 269 MB to download (Apache-2.0)" in first
     assert rank.startswith("  rank 2, all-linear: 610,560 trainable;")
-    assert trainings == "  11 trainings"
+    assert trainings == "  11 trainings, hours unknown: this machine has no record of such a run"
     assert together.startswith("together: 11 trainings")
 
 
