@@ -42,7 +42,7 @@ def lighten(app: Sphinx, failed: Exception | None) -> None:
         if lighter != whole:
             page.write_text(lighter, encoding="utf-8")
     for file in [*out.glob("_static/scripts/*.map"), *out.glob("_static/scripts/fontawesome.js*")]:
-        file.unlink()
+        file.unlink(missing_ok=True)  # one is of both kinds
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
