@@ -26,7 +26,7 @@ PROFILE = click.option(
 
 def profile_of(profile: str | None, folder: dict[str, Any]) -> str:
     """Return the profile that is meant: runs on a user's own recordings are no demo."""
-    return profile or ("own" if folder else "demo")
+    return ("own" if folder else "demo") if profile is None else profile
 
 
 def planned_runs(
