@@ -22,16 +22,11 @@ SWITCHES = [
 VIEWS = {1400: "light", 390: "dark"}
 """Width in pixels -> colours. Each page is opened once in each."""
 
-GENERATED = {"genindex.html", "search.html"}
-"""Pages that Sphinx makes without content of ours."""
+AXE = {"preload": False, "resultTypes": ["violations"], "rules": {"label-content-name-mismatch": {"enabled": True}}}
+"""All rules, that one too which axe-core leaves out unless asked. With "preload" it would fetch the style sheets, which
+a browser refuses on file://."""
 
-EXCLUDED_RULES = {
-    # docutils marks the bibliography as a list whose entries are not list items.
-    "aria-required-children",
-}
-"""axe rules that the tools break, not we."""
-
-LOOK = """() => {
+LOOK = r"""() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
   const article = document.querySelector('.bd-article') || document.createElement('div');
   const inArticle = (selector) => [...article.querySelectorAll(selector)];
@@ -46,6 +41,17 @@ LOOK = """() => {
       f.querySelector('figcaption .caption-number')?.textContent.trim() || '',
       f.querySelector('figcaption .caption-text')?.textContent.trim() || '']),
     raw_math: inArticle('span.math, div.math').filter((m) => !m.querySelector('mjx-container')).length,
+    broken_words: inArticle('table').filter((e) => e.offsetParent).flatMap((table) => {
+      const found = [], range = document.createRange(), texts = document.createTreeWalker(table, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode()) {
+        for (const word of texts.currentNode.data.matchAll(/(?<![\w-])\p{L}{3,}(?![\w-])/gu)) {
+          range.setStart(texts.currentNode, word.index);
+          range.setEnd(texts.currentNode, word.index + word[0].length);
+          if (new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1) found.push(word[0]);
+        }
+      }
+      return found;
+    }),
     formulas: inArticle('span.math, div.math').length,
     open_solutions: inArticle('.solution').filter((s) => !s.classList.contains('toggle-hidden')).length,
     solutions: inArticle('.solution').length,
@@ -147,7 +153,7 @@ def visit_all(page: Page, paths: list[Path], width: int) -> Iterator[Visit]:
     for path in paths:
         page.goto(path.as_uri(), wait_until="load")
         page.evaluate("window.MathJax?.startup?.promise.then(() => true)")
-        violations = [] if path.name in GENERATED else serious_violations(page)
+        violations = serious_violations(page)
         looked = page.evaluate(LOOK)
         yield Visit(path.name, width, looked, violations, errors.copy(), requests.copy(), hidden(page, width))
         errors.clear()
@@ -171,17 +177,10 @@ def missing(request: Request) -> bool:
 
 
 def serious_violations(page: Page) -> list[str]:
-    """What axe-core finds in our part of a page: the article, without the theme's frame around it."""
-    # Without "preload": False axe would fetch the style sheets, which a browser refuses on file://.
-    options = {
-        "preload": False,
-        "resultTypes": ["violations"],
-        "rules": {rule: {"enabled": False} for rule in EXCLUDED_RULES},
-    }
-    found = Axe().run(page, context={"include": [".bd-article"]}, options=options).response["violations"]
+    """What axe-core finds on a whole page, the theme's frame too."""
     return [
         f"{violation['id']}: {node['html'][:150]}"
-        for violation in found
+        for violation in Axe().run(page, options=AXE).response["violations"]
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
@@ -260,6 +259,10 @@ def test_tables_and_code_are_seen_whole_or_say_that_they_go_on(visits: list[Visi
     assert {width for visit in visits for width in visit.hidden} == set(WIDTHS)
     assert [(page, each["what"]) for page, width, each in found if width == WIDTHS[0]] == []
     assert [(page, width, each) for page, width, each in found if not (each["sign"] and each["reached"])] == []
+
+
+def test_no_word_of_a_table_is_broken(visits: list[Visit]) -> None:
+    assert collect(visits, "broken_words") == []
 
 
 def test_a_page_loads_little_and_mathjax_only_for_formulas(html: Path, visits: list[Visit]) -> None:
