@@ -63,7 +63,7 @@ if ! same torch.done "$torch"; then
 fi
 if ! same packages.done "$packages"; then
   echo "Installing the pinned packages in $venv (two to three minutes)…"
-  pip -c constraints.txt -e '.[emotion2vec,book,cluster,lab,test,dev]'
+  pip -c constraints.txt -e '.[app,emotion2vec,book,cluster,lab,test,dev]'
   echo "$packages" >$venv/packages.done
 fi
 rm $venv/unfinished
