@@ -28,7 +28,7 @@ RESULTS = ROOT / "book" / "exercises.json"
 
 CODE = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 
-KEPT = ("macro_f1", "uar", "grid", "ablations")
+KEPT = ("macro_f1", "uar", "grid", "ablations", "scores")
 """What is kept of a run's metrics."""
 
 

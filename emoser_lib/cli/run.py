@@ -94,7 +94,7 @@ def run_notebook(
         print(f"emoser: {note}", file=sys.stderr)
     records = []
     check_places(runs)
-    settle(runs)
+    settle(runs, again=[runs / planned.chapter / planned.key for planned in runs_planned])
     for planned in runs_planned:
         print(f"{planned.chapter} {planned.key} ({planned.name}) …", file=sys.stderr)
         line = ProgressLine(f"{planned.chapter} {planned.key}")

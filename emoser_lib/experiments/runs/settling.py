@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 from emoser_lib.errors import DataError
@@ -59,7 +60,7 @@ def finish(folder: Path, record: Record, notebook: str | None, answers: str | No
     return folder / RECORD_FILE
 
 
-def settle(runs: Path) -> dict[Path, Record]:
+def settle(runs: Path, again: Collection[Path] = ()) -> dict[Path, Record]:
     """Return the records of all runs, by folder, those of runs that are going on left out.
 
     A run whose runner was killed has its record written, and one whose notebook or record is gone or changed becomes
@@ -67,9 +68,10 @@ def settle(runs: Path) -> dict[Path, Record]:
 
     Args:
         runs: the folder of all runs.
+        again: folders of runs that are about to be executed, whatever they hold; they are left out.
     """
     found = {}
-    for folder in sorted(runs.glob("*/*")):
+    for folder in sorted(set(runs.glob("*/*")).difference(again)):
         if folder.is_dir() and (record := _settled(folder)) is not None:
             found[folder] = record
     return found
