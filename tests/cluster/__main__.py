@@ -187,7 +187,8 @@ def over_time(checkout: Checkout) -> dict[str, str]:
     driver = checkout.sweep("long", "slurm-short")
     if code := driver.wait():
         raise RuntimeError(f"the sweep of the long training ended with {code}")
-    [record] = [one for one in checkout.records().values() if one.run == "long"]
+    ended = (one for one in checkout.records().values() if one.status is RunStatus.OK)
+    [record] = [one for one in ended if one.run == "long"]
     steps, clips, batch = (record.metrics["steps"], record.parameters["train_clips"], record.parameters["batch_size"])
     needed = clips // batch * record.parameters["epochs"]
     if steps >= needed:
