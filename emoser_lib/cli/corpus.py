@@ -9,6 +9,10 @@ import click
 
 from emoser_lib.cli.options import FiniteRange, json_option, own_folder, own_folder_options, print_json
 from emoser_lib.corpora import SOURCES, check, data_home, describe, fetch, load_corpus
+from emoser_lib.corpora.survey import counts_in_words
+
+SHOWN = 20
+"""Findings of a kind that the terminal names, our choice; the others are counted."""
 
 
 @click.group()
@@ -77,11 +81,15 @@ def corpus_check(name: str, longest: float, as_json: bool, **own: Any) -> int:
         listed = [asdict(finding) | {"fault": finding.kind.is_fault} for finding in findings]
         print_json({"name": loaded.name, "clips": len(loaded), "findings": listed})
     else:
+        counted, said = Counter(finding.kind for finding in findings), Counter[str]()
         for finding in findings:
-            print(f"{finding.kind}: {finding.clip or loaded.name}: {finding.message}")
-        counted = Counter(finding.kind for finding in findings)
-        found = ", ".join(f"{n} {kind}" for kind, n in counted.items()) or "nothing found"
-        print(f"{loaded.name}: {len(loaded)} clips; {found}", file=sys.stderr)
+            said[finding.kind] += 1
+            if said[finding.kind] <= SHOWN:
+                print(f"{finding.kind}: {finding.clip or loaded.name}: {finding.message}")
+            elif said[finding.kind] == counted[finding.kind]:
+                print(f"{finding.kind}: and {counted[finding.kind] - SHOWN} more (--json names all)")
+        clips = "1 clip" if len(loaded) == 1 else f"{len(loaded)} clips"
+        print(f"{loaded.name}: {clips}; {counts_in_words(counted) or 'nothing found'}", file=sys.stderr)
     return 1 if any(finding.kind.is_fault for finding in findings) else 0
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
@@ -12,6 +13,15 @@ from emoser_lib.corpora.loaders import cache_home
 from emoser_lib.files import write_whole
 from emoser_lib.source import code_sha256, file_of, modules_behind
 from emoser_lib.values import Immutable
+
+
+def counts_in_words(findings: Mapping[FindingKind, int]) -> str:
+    """Name each kind of finding with its number.
+
+    >>> counts_in_words({FindingKind.SILENT_AUDIO: 2})
+    'silent audio (2)'
+    """
+    return ", ".join(f"{kind} ({number})" for kind, number in findings.items())
 
 
 class Survey(Immutable):
@@ -29,8 +39,8 @@ class Survey(Immutable):
 
     @property
     def found(self) -> str:
-        """The findings in words, empty where there are none: "2 silent audio, 12 duplicate transcription"."""
-        return ", ".join(f"{number} {kind}" for kind, number in self.findings.items())
+        """The findings in words, empty where there are none: "silent audio (2), duplicate transcription (12)"."""
+        return counts_in_words(self.findings)
 
 
 def survey(corpus: Corpus) -> Survey:
@@ -38,7 +48,7 @@ def survey(corpus: Corpus) -> Survey:
 
     >>> from emoser_lib.corpora import load_corpus
     >>> survey(load_corpus("demo")).found
-    '12 duplicate transcription, 4 duplicate across splits'
+    'duplicate transcription (12), duplicate across splits (4)'
     """
     files = [file for module in modules_behind([__name__]) if (file := file_of(module))]
     told = [corpus.sha256, corpus.short_rows, repr(corpus.mapping), code_sha256(files)]

@@ -306,6 +306,17 @@ def test_qwen_audio_is_converted_once(tmp_path: Path) -> None:
     refused(2, "is converted already", *convert)
 
 
+def test_findings_of_a_kind_are_named_up_to_twenty(tmp_path: Path) -> None:
+    rows = [f"{number}.wav,{number},joy" for number in range(30)]
+    (tmp_path / "metadata.csv").write_text("\n".join(["audio,transcription,label", *rows, ""]), encoding="utf-8")
+    checked = emoser("corpus", "check", "folder", "--root", str(tmp_path))
+    missing = [line for line in checked.stdout.splitlines() if line.startswith("missing audio: ")]
+    assert len(missing) == 21 and missing[-1] == "missing audio: and 10 more (--json names all)"
+    assert "folder: 30 clips; " in checked.stderr and "missing audio (30)" in checked.stderr
+    named = json.loads(emoser("corpus", "check", "folder", "--root", str(tmp_path), "--json").stdout)["findings"]
+    assert sum(one["kind"] == "missing audio" for one in named) == 30
+
+
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 """A terminal that has no ñ."""
 

@@ -21,7 +21,7 @@ def test_a_survey_is_kept_and_made_again_where_a_file_changed(tmp_path: Path, mo
     made = survey(corpus(1))
     assert made.seconds == {"a": 1.0}
     assert "web page" in made.unreadable["b"]
-    assert made.found == "1 no transcriptions, 1 missing audio, 1 unreadable audio"
+    assert made.found == "no transcriptions (1), missing audio (1), unreadable audio (1)"
     [kept] = (tmp_path / "cache" / "surveys").iterdir()
     assert survey(corpus(1)) == made
     assert survey(corpus(2)).seconds == {"a": 2.0}

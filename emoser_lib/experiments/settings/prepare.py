@@ -70,7 +70,7 @@ def prepare(settings: AnySettings) -> Prepared[AnySettings]:
     >>> from emoser_lib.experiments.settings.base import ScoringSettings
     >>> ready = prepare(ScoringSettings.check(corpus="demo", system="text-svm", resamples=100, seed=0))
     >>> ready.evaluate, ready.notes
-    ('test', ('`emoser corpus check demo` finds 12 duplicate transcription, 4 duplicate across splits.',))
+    ('test', ('`emoser corpus check demo` finds: duplicate transcription (12), duplicate across splits (4).',))
     """
     corpus = settings.load()
     sound = load_corpus(settings.heard) if hasattr(settings, "heard") else corpus
@@ -380,4 +380,4 @@ def _predictions(looked: _Look) -> None:
 def _found(looked: _Look) -> list[str]:
     """One line of what the check finds in each corpus."""
     both = {looked.corpus.name: looked.survey, looked.sound.name: looked.sound_survey}
-    return [f"`emoser corpus check {name}` finds {made.found}." for name, made in both.items() if made.found]
+    return [f"`emoser corpus check {name}` finds: {made.found}." for name, made in both.items() if made.found]
