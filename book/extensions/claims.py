@@ -46,7 +46,12 @@ class ClaimRole(SphinxRole):
         if self.part not in claim:
             raise ExtensionError(f"{self.env.docname}: claim '{self.text}' states no {self.part}.")
         place = f"{claim['paper']}, {claim['place']}"
-        return [nodes.abbreviation("", str(claim[self.part]), explanation=place, classes=["emoser-claim"])], []
+        node = nodes.abbreviation("", str(claim[self.part]), explanation=place, classes=["emoser-claim"])
+        anchor = f"claim-{self.text}"
+        if anchor not in self.inliner.document.ids:  # the ledger links to the first place where a page prints it
+            self.inliner.document.ids[anchor] = node
+            node["ids"].append(anchor)
+        return [node], []
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -19,3 +19,25 @@ document.addEventListener("DOMContentLoaded", () => {
 let shown;
 addEventListener("beforeprint", () => { shown = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; });
 addEventListener("afterprint", () => { document.documentElement.dataset.theme = shown; });
+
+// The ledger: show the claims of one paper, verdict or place, and say how many these are.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const form of document.querySelectorAll(".emoser-ledger form")) {
+    const rows = [...form.parentElement.querySelectorAll("tbody tr")];
+    const column = { paper: 1, place: 2, verdict: 5 };
+    const choose = () => {
+      const asked = Object.fromEntries(new FormData(form));
+      let shown = 0;
+      for (const row of rows) {
+        const is = (name) => row.cells[column[name]].textContent;
+        row.hidden = (asked.paper && is("paper") !== asked.paper) || (asked.verdict && is("verdict") !== asked.verdict)
+          || !is("place").toLowerCase().includes(asked.place.trim().toLowerCase());
+        shown += !row.hidden;
+      }
+      form.querySelector("output").textContent = `${shown} of ${rows.length} claims`;
+    };
+    form.hidden = false;
+    form.addEventListener("input", choose);
+    form.addEventListener("submit", (event) => event.preventDefault());
+  }
+});

@@ -374,6 +374,24 @@ def test_the_front_page_is_one_screen(html: Path, page: Page) -> None:
     page.wait_for_url("**/10-emosllm.html")
 
 
+def test_the_ledger_shows_the_claims_that_are_asked_for(html: Path, page: Page) -> None:
+    page.goto((html / "11-results.html").as_uri())
+    rows, said = page.locator(".emoser-ledger tbody tr"), page.locator(".emoser-ledger output")
+    everything = rows.count()
+    assert everything > 100
+    page.get_by_label("verdict").select_option("differs")
+    differing = page.locator(".emoser-ledger tbody tr:visible").count()
+    assert 0 < differing < everything
+    expect(said).to_have_text(f"{differing} of {everything} claims")
+    page.get_by_label("place").fill("table 99")
+    expect(said).to_have_text(f"0 of {everything} claims")
+    page.get_by_label("place").fill("")
+    page.get_by_label("verdict").select_option("")
+    page.locator(".emoser-ledger a[href*='#claim-thau-clips-test']").click()
+    page.wait_for_url("**#claim-thau-clips-test")
+    expect(page.locator("#claim-thau-clips-test")).to_be_in_viewport()
+
+
 def test_search_finds_macro_f1(html: Path, page: Page) -> None:
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

@@ -1,14 +1,19 @@
 """The tables of the ledger's page."""
 
+import re
 from collections.abc import Sequence
+from typing import get_args
 
 import pandas as pd
+from IPython.display import HTML
 
 from emoser_lib.environment import shipped_files
 from emoser_lib.experiments.planning.dry_run import RunNeeds, dry_run
 from emoser_lib.experiments.planning.flops import answering_flops
+from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.profiles import PlannedRun
 from emoser_lib.experiments.runs.records import Record, published_records
+from emoser_lib.reporting.escaping import as_text
 from emoser_lib.reporting.ledger.checks import planned, planned_run
 from emoser_lib.reporting.ledger.claims import NeedsRun, Verdict, claims
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry
@@ -27,21 +32,58 @@ PLANNED = (
 """The runs of the profile paper whose cost is shown: those of Table 3, and EmoSLLM."""
 
 
-def ledger_table(entries: Sequence[LedgerEntry], verdict: Verdict) -> pd.DataFrame:
-    """Tabulate the claims that have a verdict: what the paper says and where, what was measured, what follows."""
-    rows = [
-        {
-            "claim": entry.claim.text,
-            "paper": f"{entry.claim.paper}, {entry.claim.place}",
-            "printed": entry.claim.printed,
-            "measured": entry.finding.measured or "–",
-            "profile": entry.finding.profile or "–",
-            "reason": entry.finding.reason,
-        }
-        for entry in entries
-        if entry.finding.verdict == verdict
-    ]
-    return pd.DataFrame(rows).set_index("claim") if rows else pd.DataFrame()
+COLUMNS_OF_LEDGER = ("claim", "paper", "place", "printed", "measured", "verdict", "why")
+
+CITED = re.compile(r"\{claim(?:-interval)?\}`([^`]+)`")
+
+
+def ledger_list(entries: Sequence[LedgerEntry]) -> HTML:
+    """List all claims, with a link to where each is told of, and what a page needs to choose among them.
+
+    ``book/static/book.js`` shows the choice; without it, as in Lab and on paper, all claims are there.
+    """
+    told = chapters_that_cite()
+    rows = "".join(_row(entry, told.get(entry.claim.id) or _chapter_that_answers(entry)) for entry in entries)
+    verdicts = [verdict for verdict in get_args(Verdict) if any(e.finding.verdict == verdict for e in entries)]
+    papers = list(dict.fromkeys(entry.claim.paper for entry in entries))
+    heads = "".join(f"<th scope='col'>{name}</th>" for name in COLUMNS_OF_LEDGER)
+    return HTML(
+        "<div class='emoser-ledger'><form class='emoser-choice' hidden>"
+        f"{_select('paper', papers)}{_select('verdict', verdicts)}"
+        "<label>place <input name='place' type='search' placeholder='Table 3'></label>"
+        f"<output aria-live='polite'>{len(entries)} claims</output></form>"
+        "<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Claims'>"
+        f"<table class='dataframe table emoser-table'><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        "</div></div>"
+    )
+
+
+def _select(name: str, options: Sequence[str]) -> str:
+    listed = "".join(f"<option>{as_text(option)}</option>" for option in options)
+    return f"<label>{name} <select name='{name}'><option value=''>all</option>{listed}</select></label>"
+
+
+def _row(entry: LedgerEntry, link: str) -> str:
+    claim, finding = entry.claim, entry.finding
+    text = f"<a href='{link}'>{as_text(claim.text)}</a>" if link else as_text(claim.text)
+    measured = f"{finding.measured} ({finding.profile})" if finding.profile else finding.measured
+    cells = [claim.paper, claim.place, claim.printed, measured, finding.verdict, finding.reason]
+    rest = "".join(f"<td>{as_text(cell)}</td>" for cell in cells)
+    return f"<tr id='ledger-{claim.id}'><td>{text}</td>{rest}</tr>"
+
+
+def chapters_that_cite() -> dict[str, str]:
+    """Find for each claim the first chapter whose prose prints it: claim -> the page and its anchor there."""
+    found: dict[str, str] = {}
+    for notebook in sorted((shipped_files() / "notebooks").glob("[0-9]*.ipynb")):
+        for cell in read_notebook(notebook).cells:
+            for claim in CITED.findall(cell.source) if cell.cell_type == "markdown" else ():
+                found.setdefault(claim, f"{notebook.stem}.html#claim-{claim}")
+    return found
+
+
+def _chapter_that_answers(entry: LedgerEntry) -> str:
+    return f"{entry.finding.notebook}.html" if entry.finding.notebook else ""
 
 
 def commands(entries: Sequence[LedgerEntry]) -> pd.DataFrame:

@@ -169,7 +169,7 @@ def _needs(claim: Claim, answer: NeedsRun, records: Mapping[str, Record]) -> Cla
         return _asked(claim, answer, found)
     return ClaimFinding(
         verdict=NEEDS,
-        reason=f"No run with the paper's checkpoint, data and GPU is recorded. {answer.why}".strip(),
+        reason=f"No record of {' and '.join(f'{notebook}, {run}' for notebook, run in runs)}. {answer.why}".strip(),
         notebook=answer.notebook,
         command=" && ".join(_command(*run) for run in runs),
     )

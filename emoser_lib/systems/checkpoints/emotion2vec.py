@@ -187,11 +187,15 @@ def _funasr() -> Any:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Without the lines that are printed, the log handler and the warning filters that FunASR's import leaves."""
+    """Without the lines that are printed, the log handler and the warning filters that FunASR's import leaves.
+
+    Nor its warnings: it imports what else is installed, and pydub, of the page, looks for programs of its own.
+    """
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         root.setLevel(level)

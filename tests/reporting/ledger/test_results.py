@@ -1,12 +1,12 @@
 """The tables of the ledger's page: nothing is left out, and costs are those that are counted elsewhere."""
 
-from typing import get_args
+from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from emoser_lib.experiments.runs.records import published_records
 from emoser_lib.reporting.ledger import results
-from emoser_lib.reporting.ledger.claims import Verdict
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry, ledger
 
 
@@ -15,10 +15,23 @@ def entries() -> list[LedgerEntry]:
     return ledger()
 
 
-def test_every_claim_is_in_one_table(entries: list[LedgerEntry]) -> None:
-    shown = [claim for verdict in get_args(Verdict) for claim in results.ledger_table(entries, verdict).index]
-    assert sorted(shown) == sorted(entry.claim.text for entry in entries)
-    assert results.ledger_table([], "differs").empty
+def test_every_claim_is_a_row_with_its_verdict_and_where_it_is_told_of(entries: list[LedgerEntry], root: Path) -> None:
+    page = BeautifulSoup(results.ledger_list(entries).data, "html.parser")
+    rows = page.select("tbody tr")
+    cells = [[cell.text for cell in row.select("td")] for row in rows]
+    assert [(row[0], row[5]) for row in cells] == [(e.claim.text, e.finding.verdict) for e in entries]
+    told = results.chapters_that_cite()
+    assert told["thau-clips-test"].startswith("0") and told["thau-clips-test"].endswith("#claim-thau-clips-test")
+    links = [link["href"] if (link := row.select_one("a")) else "" for row in rows]
+    assert [link for link in links if "#" in link] == [told[e.claim.id] for e in entries if e.claim.id in told]
+    assert all((root / "notebooks" / f"{link.partition('.html')[0]}.ipynb").is_file() for link in links if link)
+    assert page.select("select[name=verdict] option")[0].text == "all"
+
+
+def test_a_claim_is_a_text_whatever_it_holds(entries: list[LedgerEntry]) -> None:
+    hostile = entries[0].claim.model_copy(update={"text": "<script>", "paper": "</td>", "place": "`x`"})
+    page = results.ledger_list([entries[0].model_copy(update={"claim": hostile})]).data
+    assert "<script>" not in page and page.count("</td>") == 7 and "`" not in page
 
 
 def test_the_commands_are_those_of_what_nothing_answers(entries: list[LedgerEntry]) -> None:
