@@ -44,7 +44,7 @@ LOOK = r"""() => {
     broken_words: inArticle('table').filter((e) => e.offsetParent).flatMap((table) => {
       const found = [], range = document.createRange(), texts = document.createTreeWalker(table, NodeFilter.SHOW_TEXT);
       while (texts.nextNode()) {
-        for (const word of texts.currentNode.data.matchAll(/(?<![\w-])\p{L}{3,}(?![\w-])/gu)) {
+        for (const word of texts.currentNode.data.matchAll(/(?<![\w.-])\p{L}{3,}(?![\w.-])/gu)) {
           range.setStart(texts.currentNode, word.index);
           range.setEnd(texts.currentNode, word.index + word[0].length);
           if (new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1) found.push(word[0]);
