@@ -6,7 +6,7 @@ import click
 
 from emoser_lib.cli.options import json_option, print_json
 from emoser_lib.reporting.ledger.claims import NEEDS
-from emoser_lib.reporting.ledger.verdicts import check_verdict
+from emoser_lib.reporting.ledger.verdicts import check_verdict, scores_measured
 from emoser_lib.reporting.ledger.verdicts import ledger as entries
 
 
@@ -21,9 +21,12 @@ def ledger(verdict: str | None, as_json: bool) -> None:
 
     if verdict is not None:
         check_verdict(verdict)
-    shown = [one for one in entries() if verdict in (None, one.finding.verdict)]
+    everything = entries()
+    shown = [one for one in everything if verdict in (None, one.finding.verdict)]
     if as_json:
         return print_json([one.model_dump(mode="json") for one in shown])
+    measured_again, scores = scores_measured(everything)
+    print(f"Of the papers' {scores} scores, {measured_again} were measured again with their models and data.")
     for one in shown:
         claim, found = one.claim, one.finding
         print(f"{claim.id}: {claim.text} ({claim.paper}, {claim.place}): {claim.printed}")

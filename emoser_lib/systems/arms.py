@@ -100,11 +100,11 @@ _CLASS_WORDS = _difference(
 _DEVICES = _difference(
     "devices",
     (
-        "not said",
+        "one GPU of 40 GB",
         "two GPUs in half precision; the batch size is that of each",
         "one device; the batch size is an update's",
     ),
-    "code: train.py, devices and precision",
+    "paper: section 4.2; code: train.py, devices and precision",
     "a batch size should mean one thing",
 )
 

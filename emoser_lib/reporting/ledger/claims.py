@@ -239,11 +239,16 @@ def compared(claim: Claim, measured: float, reason: str = "", **where: Any) -> C
     >>> claim = Claim(id="c", paper="", place="", text="", value=8.4, printed="8.4", answer=nothing)
     >>> compared(claim, 8.396).verdict, compared(claim, 8.46).verdict
     ('reproduced', 'differs')
+    >>> compared(claim, 8.346).measured
+    '8.346'
     """
     assert claim.value is not None
     decimals = len(claim.printed.partition(".")[2])
     same = round(measured, decimals) == claim.value
-    told = f"{measured:,.{decimals}f}" if same else f"{measured:,.{decimals + 1}f}"
+    shown = decimals if same else decimals + 1
+    while not same and abs(round(measured, shown) - claim.value) <= 0.5 * 10**-decimals + 1e-9:
+        shown += 1  # 3.146 is 3.1, and written as 3.15 it would look like 3.2
+    told = f"{measured:,.{shown}f}"
     return ClaimFinding(
         verdict="reproduced" if same else "differs",
         reason=reason or ("The same number." if same else "Another number."),

@@ -1,4 +1,6 @@
-"""The rules that make a verdict of what was measured. None of them is met more easily the wider an interval is.
+"""The rules that make a verdict of what was measured.
+
+No width of our interval makes up for a score that is further away than the paper's own ±; within that, read the width.
 
 A score is the paper's if it is as near as the paper's own ± and not told apart by ours. A statement's direction holds
 if the interval of the *difference* leaves out zero. Whether two intervals overlap is asked nowhere: it is no test.

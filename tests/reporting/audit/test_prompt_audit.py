@@ -36,13 +36,13 @@ def test_labels_that_share_a_first_piece_are_named_and_the_first_is_answered(
 ) -> None:
     # "sadness" is sad + ness here, "sadly" sad + ly: neither begins the other.
     alike = {"neutral": "sadness", "disgust": "sadly", "anger": "angry", "joy": "joy", "sadness": "sea", "fear": "fear"}
-    monkeypatch.setattr(prompt_audit, "words_for", lambda labels, name: alike)
+    monkeypatch.setattr(prompt_audit, "words_for", lambda labels, name="": alike)
     table = prompt_audit.first_pieces(llm, demo, demo.test(), "gemma", ["made up"])
     assert table.loc["made up", "share a first piece"] == "neutral, disgust"
 
 
 def test_words_that_the_verbaliser_refuses_are_told(demo: Corpus, llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
     same = dict.fromkeys(demo.labels, "sad")
-    monkeypatch.setattr(prompt_audit, "words_for", lambda labels, name: same)
+    monkeypatch.setattr(prompt_audit, "words_for", lambda labels, name="": same)
     table = prompt_audit.first_pieces(llm, demo, demo.test()[:4], "gemma", ["all the same"])
     assert table.loc["all the same", "share a first piece"].startswith("refused: The labels 'neutral'")
