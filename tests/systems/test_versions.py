@@ -235,6 +235,7 @@ NOT_COUNTED = {
     "emoser_lib.systems.hearing.cache_contents": "says what lies in the cache",
     "emoser_lib.systems.device": "says where, not what",
     "emoser_lib.systems.finite": "refuses and changes nothing",
+    "emoser_lib.systems.progress": "tells how far a training is",
     "emoser_lib.systems.classical": "nothing of it is kept",
     "emoser_lib.experiments.judging": "nothing of it is kept",
     "emoser_lib.experiments.training.evaluation": "nothing of it is kept",

@@ -114,8 +114,8 @@ def test_clips_that_are_not_read_or_not_heard_whole_are_counted(tmp_path: Path) 
     assert "2 of 72 clips have no transcription: nothing is read of them." in notes
     assert "1 clip is longer than 30 s: only the beginning is heard." in notes
     [found] = [note for note in notes if "corpus check" in note]
-    assert "1 over-long audio" in found
-    assert "2 empty transcription" in found
+    assert "over-long audio (1)" in found
+    assert "empty transcription (2)" in found
 
 
 def test_a_split_that_nobody_uses_is_said(tmp_path: Path) -> None:
