@@ -133,13 +133,19 @@ def headline(run: ListedRun) -> str:
 
 
 def fold_by_seed(runs: Sequence[ListedRun]) -> list[SeedsTogether]:
-    """Put runs together that differ by their seed only; runs without a score are left out."""
+    """Put runs together that differ by their seed only; runs without a score are left out.
+
+    Raises:
+        DataError: a record's seed is no whole number.
+    """
     groups: dict[str, list[tuple[int, ListedRun]]] = {}
     for run in runs:
         if run.score is None:
             continue
         parameters = read_record(run.folder / "record.json").parameters
-        seed = int(parameters.pop("seed", 0))
+        seed = parameters.pop("seed", 0)
+        if not isinstance(seed, int):
+            raise DataError(f"{run.folder / 'record.json'} has the seed '{seed}', no whole number: run it again.")
         groups.setdefault(f"{run.chapter} {sorted(parameters.items())}", []).append((seed, run))
     together = []
     for members in groups.values():

@@ -147,6 +147,9 @@ def test_runs_that_differ_by_seed_are_folded(make, tmp_path: Path) -> None:  # t
     assert together.mean == pytest.approx(sum(scores) / 3)
     assert together.sd == pytest.approx(pd.Series(scores).std())
     assert (alone.seeds, alone.sd, alone.parameters) == ((1,), None, {"rank": 8})
+    make("demo-9", wrong_each(4), seed="many")
+    with pytest.raises(DataError, match=r"record\.json has the seed 'many', no whole number: run it again"):
+        fold_by_seed(list_runs(tmp_path / "runs"))
 
 
 def test_the_commands(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
