@@ -65,11 +65,11 @@ def _select(name: str, options: Sequence[str]) -> str:
 
 def _row(entry: LedgerEntry, link: str) -> str:
     claim, finding = entry.claim, entry.finding
-    text = f"<a href='{link}'>{as_text(claim.text)}</a>" if link else as_text(claim.text)
+    text = f"<a href='{as_text(link)}'>{as_text(claim.text)}</a>" if link else as_text(claim.text)
     measured = f"{finding.measured} ({finding.profile})" if finding.profile else finding.measured
     cells = [claim.paper, claim.place, claim.printed, measured, finding.verdict, finding.reason]
     rest = "".join(f"<td>{as_text(cell)}</td>" for cell in cells)
-    return f"<tr id='ledger-{claim.id}'><td>{text}</td>{rest}</tr>"
+    return f"<tr id='ledger-{as_text(claim.id)}'><td>{text}</td>{rest}</tr>"
 
 
 def chapters_that_cite() -> dict[str, str]:

@@ -29,9 +29,15 @@ def test_every_claim_is_a_row_with_its_verdict_and_where_it_is_told_of(entries: 
 
 
 def test_a_claim_is_a_text_whatever_it_holds(entries: list[LedgerEntry]) -> None:
-    hostile = entries[0].claim.model_copy(update={"text": "<script>", "paper": "</td>", "place": "`x`"})
-    page = results.ledger_list([entries[0].model_copy(update={"claim": hostile})]).data
+    hostile = entries[0].claim.model_copy(
+        update={"id": "a' onclick='x", "text": "<script>", "paper": "</td>", "place": "`x`"}
+    )
+    found = entries[0].finding.model_copy(update={"notebook": "05' onclick='x"})
+    page = results.ledger_list([entries[0].model_copy(update={"claim": hostile, "finding": found})]).data
     assert "<script>" not in page and page.count("</td>") == 7 and "`" not in page
+    read = BeautifulSoup(page, "html.parser")
+    assert [row.attrs for row in read.select("tbody tr")] == [{"id": "ledger-a' onclick='x"}]
+    assert [link.attrs for link in read.select("a")] == [{"href": "05' onclick='x.html"}]
 
 
 def test_the_commands_are_those_of_what_nothing_answers(entries: list[LedgerEntry]) -> None:
