@@ -26,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book pdf zip records sweep student instructor slides exercises bench bench-hearing bench-answering test chapters test-python audit-packages faults test-cluster check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book pdf zip records sweep student instructor slides exercises bench bench-hearing bench-answering bench-growth test chapters test-python audit-packages faults test-cluster check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ bench-hearing: setup ## projector training beside the released way, an hour on t
 bench-answering: setup ## Qwen-Audio's labels and LoRA steps beside the usual way, five quiet minutes on two cores (ARGS=--quick: does it run?)
 	@$(BIN)/python -m benchmarks.answering $(ARGS)
 
+bench-growth: setup ## what grows with the number of clips, ten minutes on one core (ARGS=--quick: does it run?)
+	@$(BIN)/python -m benchmarks.growth $(ARGS)
+
 test: book browser ## build the book, then run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
 
@@ -88,9 +91,9 @@ audit-packages: setup ## ask PyPI for known weaknesses of the pinned packages (p
 faults: setup ## damage all that is kept on disk, kill a run fifty times: book/checks/faults.json, twenty quiet minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(ARGS)
 
-test-cluster: setup ## a sweep on a Slurm of its own, disturbed in every way: book/checks/cluster.json, fifteen quiet minutes
+test-cluster: setup ## a sweep on a Slurm of its own, disturbed in every way: book/checks/cluster.json, fifteen quiet minutes (ARGS=--quick: a little of it)
 	@scripts/install_slurm.sh
-	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster $(ARGS)
 
 check: lint types stripped test ## lint, types, outputs stripped, tests: what must hold before a commit
 

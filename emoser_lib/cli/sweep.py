@@ -12,6 +12,7 @@ from emoser_lib.errors import UsageError
 
 FRONT = "scripts/workflow.py"
 PLACES = "notebooks/places"
+PLACE_FILE = "config.yaml"
 """Snakemake's workflow profiles: one a place where jobs run."""
 
 
@@ -35,11 +36,12 @@ def sweep(name: str, profile: str, cores: int, place: str, dry_run: bool, as_jso
     checkout = _checkout()
     folder = next((one for one in (checkout / PLACES / place, Path(place).absolute()) if _is_place(one)), None)
     if folder is None:
-        known = ", ".join(sorted(path.parent.name for path in (checkout / PLACES).glob("*/config.yaml")))
+        known = ", ".join(sorted(path.parent.name for path in (checkout / PLACES).glob(f"*/{PLACE_FILE}")))
         raise UsageError(f"there is no place '{place}': name one of {known}, or a folder with Snakemake's config.yaml.")
-    # Nothing else is imported here: a sweep that is done is to say so in seconds.
+    # On this machine nothing else is imported here: a sweep that is done is to say so in seconds.
     arguments = [f"--workflow-profile={folder}", "--cores", str(cores), "--quiet", "rules", "host", "progress"]
-    chosen = ["--config", f"profile={profile}", f"sweep={name}", "--", "sweep"]
+    asked = [f"{of}={value}" for of, value in _for_a_job(name, profile, checkout, folder).items()]
+    chosen = ["--config", f"profile={profile}", f"sweep={name}", *asked, "--", "sweep"]
     os.execv(sys.executable, [sys.executable, str(checkout / FRONT), *arguments, *chosen])
 
 
@@ -52,8 +54,26 @@ def _checkout() -> Path:
     raise UsageError("a sweep needs the project's checkout, for its notebooks and their workflow: change into it.")
 
 
+def _for_a_job(name: str, profile: str, checkout: Path, place: Path) -> dict[str, int]:
+    """Memory and minutes of a job, for a place that sends jobs elsewhere."""
+    import yaml
+
+    told = yaml.safe_load((place / PLACE_FILE).read_text(encoding="utf-8")) or {}
+    if told.get("executor", "local") == "local":
+        return {}
+    from emoser_lib.experiments.planning.jobs import needs_of_a_job
+    from emoser_lib.experiments.runs.settling import settle
+    from emoser_lib.experiments.runs.sweeps import plan_sweep
+
+    runs = plan_sweep(checkout / "notebooks", name, profile).runs
+    needs = needs_of_a_job(runs, profile, list(settle(checkout / "runs").values()))
+    minutes = f"{needs.runtime} minutes" if needs.runtime else "as long as the place says"
+    print(f"A job asks for {needs.mem_mb:,} MB and {minutes} (see `emoser plan`).", file=sys.stderr)
+    return needs.resources
+
+
 def _is_place(folder: Path) -> bool:
-    return (folder / "config.yaml").is_file()
+    return (folder / PLACE_FILE).is_file()
 
 
 def _list(name: str, profile: str, as_json: bool) -> None:
