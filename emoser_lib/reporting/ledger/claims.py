@@ -74,10 +74,16 @@ Named = dict[str, float]
 
 
 class AsksScore(Immutable):
-    """Ask for a row of the record's table of scores."""
+    """Ask for a row of the record's table of scores.
+
+    Attributes:
+        row: the system's.
+        also: another reading of the same system, where the paper does not say how it read: both must say the same.
+    """
 
     of: Literal["score"]
     row: str
+    also: str = ""
 
 
 class AsksCell(Immutable):

@@ -70,6 +70,26 @@ def judged_score(stated: float, n: int, ours: Estimate) -> Judged:
     return Judged(verdict, reason, str(ours), ours)
 
 
+def judged_together(readings: Mapping[str, Judged]) -> Judged:
+    """Judge a system that can be read in several ways, where the paper does not say in which: all must say the same.
+
+    Args:
+        readings: the system's row -> what is found of it; the first one's estimate is shown.
+
+    >>> one, other = Judged("reproduced", "Near.", ".61"), Judged("differs", "Far.", ".48")
+    >>> judged_together({"likeliest": one, "written": other}).verdict
+    'too imprecise to tell'
+    """
+    first = next(iter(readings.values()))
+    if len(readings) == 1:
+        return first
+    told = " ".join(f"{row}: {found.reason}" for row, found in readings.items())
+    measured = "; ".join(f"{row}: {found.measured}" for row, found in readings.items())
+    alike = len({found.verdict for found in readings.values()}) == 1
+    said = "" if alike else "It depends on how answers are read, and the paper does not say. "
+    return Judged(first.verdict if alike else IMPRECISE, f"{said}{told}", measured, first.estimate)
+
+
 def difference_of(first: Estimate, second: Estimate) -> Estimate:
     """Estimate first - second of two scores from their intervals, as if they were of different clips.
 

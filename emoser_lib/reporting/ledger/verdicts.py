@@ -55,6 +55,7 @@ from emoser_lib.reporting.ledger.rules import (
     judged_score,
     judged_share,
     judged_small_gain,
+    judged_together,
     row_of,
 )
 from emoser_lib.values import Immutable
@@ -179,8 +180,10 @@ def _asked(claim: Claim, answer: NeedsRun, records: Sequence[Record]) -> ClaimFi
     """What the records of the paper's own runs say of a claim."""
     record, system = records[0], ""
     match answer.asks:
-        case AsksScore(row=row):
-            judged = judged_score(*_stated(claim), estimate_of(row_of(record, row)))
+        case AsksScore(row=row, also=also):
+            rows = [name for name in (row, also) if name]
+            found = {name: judged_score(*_stated(claim), estimate_of(row_of(record, name))) for name in rows}
+            judged = judged_together(found)
             system = row
         case AsksCell(cell=cell):
             judged = judged_score(*_stated(claim), estimate_of(cell_of(record, cell)))
@@ -198,8 +201,8 @@ def _asked(claim: Claim, answer: NeedsRun, records: Sequence[Record]) -> ClaimFi
                 margins = [_own_width(pair[0]["macro_f1"], claim.n) for pair in cells]
                 judged = judged_small_gain(differences, names, margins)
         case AsksDifference(row=row, other=other, stated=stated):
-            rows = [estimate_of(row_of(one, name)) for one, name in zip(records, (row, other), strict=True)]
-            judged = judged_order([difference_of(*rows)], [f"{row} less {other}"])
+            pair = [estimate_of(row_of(one, name)) for one, name in zip(records, (row, other), strict=True)]
+            judged = judged_order([difference_of(*pair)], [f"{row} less {other}"])
             if stated == "alike":
                 apart = judged.verdict != IMPRECISE
                 judged = judged._replace(verdict="differs") if apart else judged._replace(reason=NOT_SHOWN_TO_BE_NONE)
