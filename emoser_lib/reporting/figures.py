@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 plt.rcParams["text.parse_math"] = False  # labels come from corpora and records: a $ is a $
 
-WIDTH = 6.0
+WIDTH = 5.2
 """Inches. With it the default letters are still readable on a telephone."""
 
 
@@ -77,7 +77,7 @@ def spectrograms(corpus: Corpus, clip_ids: Sequence[str]) -> Figure:
     for axes in panels.flat[len(clip_ids) :]:
         axes.set_axis_off()
     for axes, clip in zip(panels.flat, clip_ids, strict=False):
-        _spectrogram(axes, corpus.waveform(clip))
+        draw_spectrogram(axes, corpus.waveform(clip))
         axes.set_title(corpus.row(clip)["label"])
     return figure
 
@@ -92,11 +92,12 @@ def one_clip(waveform: np.ndarray) -> Figure:
     above, below = figure.subplots(2, 1, height_ratios=(1, 2))
     above.plot(np.arange(len(waveform)) / SAMPLE_RATE, waveform, color="0.35", linewidth=0.5)
     above.set(xlim=(0, len(waveform) / SAMPLE_RATE), ylim=(-1, 1), xticks=[], yticks=[])
-    _spectrogram(below, waveform)
+    draw_spectrogram(below, waveform)
     return figure
 
 
-def _spectrogram(axes: Axes, waveform: np.ndarray) -> None:
+def draw_spectrogram(axes: Axes, waveform: np.ndarray) -> None:
+    """Draw a waveform's mel spectrogram into a panel, with its pitch as dots and their scale on the right."""
     mel = librosa.feature.melspectrogram(y=waveform, sr=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
     end = len(waveform) / SAMPLE_RATE
     axes.imshow(
