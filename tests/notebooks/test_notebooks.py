@@ -1,8 +1,8 @@
 """The chapters: their parameters match their settings, every profile is runnable, plain papermill works."""
 
-import re
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
