@@ -171,6 +171,21 @@ def validation_and_test(claims: pd.DataFrame) -> pd.DataFrame:
     return table.assign(difference=table["official test"] - table["five folds"])
 
 
+def videos_by_side(corpus: Corpus) -> pd.DataFrame:
+    """Count each video's clips on both sides of the official split, those with most training clips first.
+
+    Returns:
+        One row per video, columns "training clips" and "test clips"; empty where the corpus does not know its videos,
+        or has no test.
+    """
+    frame = corpus.frame[corpus.frame["split"].isin(["train", "test"]) & (corpus.frame["video"] != "")]
+    counts = pd.crosstab(frame["video"], frame["split"])
+    if set(counts) != {"train", "test"}:
+        return pd.DataFrame()
+    counts = counts.rename(columns={"train": "training clips", "test": "test clips"}).rename_axis(columns=None)
+    return counts[["training clips", "test clips"]].sort_values(["training clips", "test clips"], ascending=False)
+
+
 def grid_by_fold(corpus: Corpus, clips: Clips, cuts: Sequence[Fold]) -> pd.DataFrame:
     """Tabulate macro-F1 of the text SVM by C and fold: one row per C, one column per fold."""
     rows = {}
