@@ -70,7 +70,7 @@ def add_legend(figure: Figure, of: Axes | Mapping[str, Any]) -> None:
     for panel in figure.axes:
         if own := panel.get_legend():
             own.remove()
-    said = in_lines(names, 44)
+    said = in_lines(names, 52)
     longest = max((len(line) for name in said for line in name.split("\n")), default=0)
     columns = max(1, min(len(said), int(WIDTH / (0.5 + 0.085 * longest))))
     lines = -(-len(said) // columns) * max((name.count("\n") + 1 for name in said), default=0)

@@ -172,7 +172,7 @@ def validation_and_test(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def videos_by_side(corpus: Corpus) -> pd.DataFrame:
-    """Count each video's clips on both sides of the official split, those with most training clips first.
+    """Count each video's clips on both sides of the official split, videos that are on both sides first.
 
     Returns:
         One row per video, columns "training clips" and "test clips"; empty where the corpus does not know its videos,
@@ -183,7 +183,10 @@ def videos_by_side(corpus: Corpus) -> pd.DataFrame:
     if set(counts) != {"train", "test"}:
         return pd.DataFrame()
     counts = counts.rename(columns={"train": "training clips", "test": "test clips"}).rename_axis(columns=None)
-    return counts[["training clips", "test clips"]].sort_values(["training clips", "test clips"], ascending=False)
+    order = counts.assign(both=(counts > 0).all(axis=1)).sort_values(
+        ["both", "training clips", "test clips"], ascending=False
+    )
+    return counts.loc[order.index, ["training clips", "test clips"]]
 
 
 def grid_by_fold(corpus: Corpus, clips: Clips, cuts: Sequence[Fold]) -> pd.DataFrame:
