@@ -181,6 +181,24 @@ def validation_and_test(claims: pd.DataFrame) -> pd.DataFrame:
     return table.assign(difference=table["official test"] - table["five folds"])
 
 
+def videos_by_side(corpus: Corpus) -> pd.DataFrame:
+    """Count each video's clips on both sides of the official split, videos that are on both sides first.
+
+    Returns:
+        One row per video, columns "training clips" and "test clips"; empty where the corpus does not know its videos,
+        or has no test.
+    """
+    frame = corpus.frame[corpus.frame["split"].isin(["train", "test"]) & (corpus.frame["video"] != "")]
+    counts = pd.crosstab(frame["video"], frame["split"])
+    if set(counts) != {"train", "test"}:
+        return pd.DataFrame()
+    counts = counts.rename(columns={"train": "training clips", "test": "test clips"}).rename_axis(columns=None)
+    order = counts.assign(both=(counts > 0).all(axis=1)).sort_values(
+        ["both", "training clips", "test clips"], ascending=False
+    )
+    return counts.loc[order.index, ["training clips", "test clips"]]
+
+
 def grid_by_fold(corpus: Corpus, clips: Clips, cuts: Sequence[Fold]) -> pd.DataFrame:
     """Tabulate macro-F1 of the text SVM by C and fold: one row per C, one column per fold."""
     rows = {}

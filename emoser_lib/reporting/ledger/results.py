@@ -196,6 +196,12 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
     return pd.DataFrame(rows).set_index("system")
 
 
+def shared_task() -> dict[str, float]:
+    """Return the best scores of the shared task on the official test, by task; their cost is not known."""
+    values = claims()["value"]
+    return {"best of task 1, words": values["task1-best"], "best of task 2, words and sound": values["task2-best"]}
+
+
 def chooses(record: Record) -> bool:
     """Say whether a training run was there to choose settings: one fold, and nothing trained for good."""
     return len(record.parameters["folds"]) == 1 and not record.parameters["refit"]

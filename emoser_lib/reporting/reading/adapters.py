@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.judging.intervals import fold_interval
+from emoser_lib.experiments.planning.meta_models import meta_model
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.folds import N_FOLDS
 from emoser_lib.reporting.scores import gold_for, score_on
@@ -46,6 +48,34 @@ def adapters_by_rank(llm: LLM, ranks: Iterable[int]) -> pd.DataFrame:
         rows[rank] = {targets: _trained(llm, Lora(rank, rank, targets)) for targets in ("all-linear", "q,v")}
     table = pd.DataFrame(rows).T.rename_axis("rank")
     return table.assign(**{"share of the model": table["all-linear"] / total})
+
+
+def layer_shapes(checkpoint: str, rank: int) -> pd.DataFrame:
+    """Tabulate the matrices of a checkpoint's first layer beside those of an adapter; no weights are needed.
+
+    Args:
+        checkpoint: a name of the catalogue, or a folder.
+        rank: of the adapter.
+
+    Returns:
+        One row per linear layer: outputs, inputs, numbers in its matrix, trained numbers, and their share in both.
+
+    Raises:
+        UsageError: the checkpoint is not known.
+
+    >>> layer_shapes("google/gemma-2b", 16).loc["q_proj", ["outputs", "inputs", "trained"]].to_list()
+    [2048, 2048, 65536]
+    """
+    first = meta_model(checkpoint).get_decoder().layers[0]
+    rows = {
+        name.rpartition(".")[2]: (linear.out_features, linear.in_features)
+        for name, linear in first.named_modules()
+        if isinstance(linear, torch.nn.Linear)
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["outputs", "inputs"]).rename_axis("matrix")
+    table["numbers"] = table["outputs"] * table["inputs"]
+    table["trained"] = rank * (table["outputs"] + table["inputs"])
+    return table.assign(share=table["trained"] / (table["numbers"] + table["trained"])).astype({"trained": int})
 
 
 def batch_sizes(examples: TextExamples, clips: int) -> pd.DataFrame:

@@ -6,7 +6,16 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from emoser_lib.reporting.figures import WIDTH, bare_figure, label_colours, no_figure
+from emoser_lib.reporting.figures import (
+    WIDTH,
+    add_legend,
+    bare_figure,
+    draw_lines,
+    in_lines,
+    no_figure,
+    point_style,
+    rows_height,
+)
 
 
 def changes(table: pd.DataFrame) -> Figure:
@@ -19,18 +28,17 @@ def changes(table: pd.DataFrame) -> Figure:
     names, systems = list(dict.fromkeys(touched["condition"])), list(dict.fromkeys(table["system"]))
     if not names:
         return no_figure("No condition changed an answer.")
-    figure, axes = bare_figure(0.9 + 0.12 * (len(systems) + 1) * len(names))
-    for number, (system, colour) in enumerate(label_colours(systems).items()):
+    said = in_lines(names)
+    figure, axes = bare_figure(0.9 + max(rows_height(said), 0.12 * (len(systems) + 1) * len(names)))
+    for number, system in enumerate(systems):
         rows = touched[touched["system"] == system]
         place = [names.index(name) + 0.7 * ((number + 0.5) / len(systems) - 0.5) for name in rows["condition"]]
         error = np.array([rows["change"] - rows["low"], rows["high"] - rows["change"]]).clip(min=0)
-        axes.errorbar(
-            rows["change"], place, xerr=error, fmt="osD^vP*X"[number % 8], markersize=4, color=colour, label=system
-        )
+        axes.errorbar(rows["change"], place, xerr=error, markersize=4, label=system, **point_style(number))
     axes.axvline(0, color="0.6", linewidth=1)
-    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="change of macro-F1, with 95 % interval")
+    axes.set(yticks=range(len(names)), yticklabels=said, xlabel="change of macro-F1, with 95 % interval")
     axes.invert_yaxis()
-    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=4, frameon=False, fontsize=8)
+    add_legend(figure, axes)
     return figure
 
 
@@ -43,18 +51,21 @@ def score_curves(table: pd.DataFrame) -> Figure:
     kinds = list(dict.fromkeys(table["kind"]))
     if not kinds:
         return no_figure("No condition here has a strength.")
-    figure, panels = plt.subplots(1, len(kinds), figsize=(WIDTH, 2.9), sharey=True, squeeze=False, layout="constrained")
-    for axes, kind in zip(panels[0], kinds, strict=True):
-        rows = table[table["kind"] == kind].astype({"strength": str})
-        sns.lineplot(
-            rows, x="strength", y="macro_f1", hue="system", style="system", markers=True, dashes=False, sort=False,
-            palette="colorblind", errorbar=None, legend=axes is panels[0][0], ax=axes,
-        )  # fmt: skip
-        axes.set(xlabel=kind, ylabel="macro-F1")
+    lines = -(-len(kinds) // 2)
+    figure, panels = plt.subplots(
+        lines, 2, figsize=(WIDTH, 2.5 * lines), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes in panels.flat[len(kinds) :]:
+        axes.set_axis_off()
+    for axes, kind in zip(panels.flat, kinds, strict=False):
+        rows = table[table["kind"] == kind]
+        steps = list(dict.fromkeys(rows["strength"].astype(str)))
+        draw_lines(
+            axes, rows.assign(place=rows["strength"].astype(str).map(steps.index)), "system", "place", "macro_f1"
+        )
+        axes.set(xlabel=kind, ylabel="macro-F1", xticks=range(len(steps)), xticklabels=steps)
     panels[0][0].set_ylim(bottom=0)
-    handles, names = panels[0][0].get_legend_handles_labels()
-    panels[0][0].get_legend().remove()
-    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    add_legend(figure, panels[0][0])
     sns.despine(figure)
     return figure
 
@@ -65,14 +76,17 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
     Args:
         table: from `robustness.reliability_table`; the marks' size says how many clips.
     """
-    figure, axes = bare_figure(3.4, width=4.4)
+    figure, axes = bare_figure(3.4)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
-    for (way, rows), marker in zip(table.groupby("way", sort=False), "os^D", strict=False):
-        (drawn,) = axes.plot(rows["confidence"], rows["accuracy"], linewidth=1)
+    for number, (way, rows) in enumerate(table.groupby("way", sort=False)):
+        style = point_style(number)
+        axes.plot(rows["confidence"], rows["accuracy"], linewidth=1, color=style["color"])
         size = 15 + 180 * rows["clips"] / rows["clips"].sum()
-        axes.scatter(rows["confidence"], rows["accuracy"], s=size, marker=marker, color=drawn.get_color(), label=way)
+        axes.scatter(
+            rows["confidence"], rows["accuracy"], size, color=style["color"], marker=style["marker"], label=way
+        )
     axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1.02), ylim=(-0.02, 1.02))
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8)
+    add_legend(figure, axes)
     return figure
 
 
@@ -83,10 +97,8 @@ def risk_coverage_figure(curves: pd.DataFrame) -> Figure:
         curves: from `robustness.abstention_curves`.
     """
     figure, axes = bare_figure(3.0)
-    sns.lineplot(
-        curves, x="coverage", y="risk", hue="system", style="system", palette="colorblind", errorbar=None, ax=axes
-    )
+    draw_lines(axes, curves, "system", "coverage", "risk")
     axes.set(xlabel="share of the clips that are answered", ylabel="share of wrong answers", xlim=(0, 1))
     axes.set_ylim(bottom=0)
-    axes.legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False, fontsize=8)
+    add_legend(figure, axes)
     return figure

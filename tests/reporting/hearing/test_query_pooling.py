@@ -1,8 +1,10 @@
 """EmoSLLM's page: what is ours is said to be ours, and the shapes are those of the real mapper."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments import EmosllmSettings
 from emoser_lib.experiments.runs.parameters import parameters_of
-from emoser_lib.experiments.training.audio import train_audio_cell
+from emoser_lib.experiments.training.audio import train_audio_cell, trained_system
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.reporting import diagrams, figures
 from emoser_lib.reporting.hearing import query_pooling
@@ -146,6 +148,16 @@ def test_ablations_change_one_thing_each(
     assert table["trained"]["as it is"] == table["trained"]["speech weight 0.1"]
     assert len({cell.key for cell in cells.values()}) == 3
     json.dumps(table.to_dict("index"))
+    _, system = ablations["as it is"]
+    hearing, clip = hear(encoder, system, demo, cut.validation), cut.validation[0]
+    waveform, map_ = query_pooling.attention(llm, system, hearing, cells["as it is"], clip)
+    assert map_.shape == (4, encoder.frames_of(len(waveform)))
+    assert ((map_ > 0).all(), bool((map_.sum(axis=1) < 1).all())) == (True, True)
+    with trained_system(llm, system, hearing, cells["as it is"]) as model:
+        torch.nn.init.zeros_(model.joined.bridge.encoder.layers[-1].self_attn.in_proj_weight)  # all looked at alike
+        with mock.patch.object(query_pooling, "trained_system", return_value=nullcontext(model)):
+            _, even = query_pooling.attention(llm, system, hearing, cells["as it is"], clip)
+    assert even == pytest.approx(1 / (map_.shape[1] + 4))
 
 
 @pytest.mark.parametrize(
