@@ -182,13 +182,22 @@ def line(series: pd.Series, xlabel: str) -> Figure:
     return figure
 
 
-def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
-    """Draw which position (row) of a packed batch sees which (column); lines mark the end of the prefix."""
-    figure, axes = bare_figure(3.4, width=4.0)
-    axes.imshow(seen, cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
-    for line_at in (axes.axhline, axes.axvline):
-        line_at(prefix - 0.5, color="tab:red", linewidth=1)
-    axes.set(xlabel="position seen", ylabel="position that sees")
+def attention_map(waveform: np.ndarray, weights: np.ndarray) -> Figure:
+    """Draw what each query looks at below the clip's mel spectrogram, in multiples of an equal share of the frames.
+
+    Args:
+        waveform: float32 [samples], 16 kHz mono.
+        weights: [queries, T], each row's sum the query's attention to the frames.
+    """
+    figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 4.4), layout="constrained", height_ratios=(1, 1.3))
+    _spectrogram(above, waveform)
+    above.set_ylabel("mel bands")
+    end = len(waveform) / SAMPLE_RATE
+    shares = weights / weights.sum(axis=1, keepdims=True) * weights.shape[1]
+    extent = (0, end, len(weights) + 0.5, 0.5)
+    drawn = below.imshow(shares, aspect="auto", extent=extent, cmap="cividis", interpolation="nearest")
+    below.set(xlabel="s", ylabel="query", yticks=range(1, len(weights) + 1))
+    figure.colorbar(drawn, ax=below, location="bottom", shrink=0.6, label="attention, in equal shares")
     return figure
 
 

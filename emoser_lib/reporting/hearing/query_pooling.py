@@ -14,8 +14,8 @@ from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.scores import score_on
 from emoser_lib.systems.declared import AudioSystem, Queries
 from emoser_lib.systems.hearing.assembly import assembled
-from emoser_lib.systems.hearing.bridges import QueryPoolingMapper
-from emoser_lib.systems.hearing.encoders.encoder import Encoder
+from emoser_lib.systems.hearing.bridges import Joined, QueryPoolingMapper
+from emoser_lib.systems.hearing.encoders.encoder import Encoder, Frames
 from emoser_lib.systems.hearing.encoding import hear, window_starts, windows_of
 from emoser_lib.systems.reading.llm import LLM
 
@@ -144,6 +144,25 @@ def mapper_steps(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus
                 hook.remove()
     rows = [(name, values.shape[0], values.shape[1], how) for name, values, how in seen]
     return pd.DataFrame(rows, columns=["step", "rows", "width", "what happens"]).set_index("step")
+
+
+@torch.no_grad()
+def attended(joined: Joined, frames: Frames) -> torch.Tensor:
+    """Return what the mapper's first block attends to of one clip: its frames, then the queries, [T + queries, width].
+
+    Args:
+        joined: of a system whose bridge is `Queries`.
+        frames: of one clip.
+    """
+    block = joined.bridge.encoder.layers[0]
+    seen: list[torch.Tensor] = []
+    hook = block.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))
+    try:
+        joined(frames)
+    finally:
+        hook.remove()
+    read: torch.Tensor = block.norm1(seen[0]) if block.norm_first else seen[0]
+    return read
 
 
 def windows(corpus: Corpus, system: AudioSystem, clips: Sequence[str]) -> pd.DataFrame:
