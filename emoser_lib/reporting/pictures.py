@@ -107,19 +107,19 @@ def splice(tokens: pd.DataFrame, places: int, width: int) -> Figure:
 def attention_map(waveform: np.ndarray, attention: np.ndarray) -> Figure:
     """Draw how much each query of a mapper looks at each moment of a clip, below the clip's mel spectrogram.
 
+    In multiples of an equal share of the frames: 1 everywhere is a plain mean.
+
     Args:
         waveform: float32 [samples], 16 kHz mono.
-        attention: [queries, frames] over the same seconds, from `query_pooling.attention`; darker looks more.
+        attention: [queries, frames] over the same seconds.
     """
-    figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 5.2), sharex=True, layout="constrained")
+    figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 5.6), sharex=True, layout="constrained")
     draw_spectrogram(above, waveform)
-    end = len(waveform) / SAMPLE_RATE
-    # Each row by its own largest value: queries differ in how much they spend on other queries.
-    rows = attention / attention.max(axis=1, keepdims=True)
-    below.imshow(
-        rows, aspect="auto", extent=(0, end, len(rows) + 0.5, 0.5), cmap="Blues", vmin=0, interpolation="nearest"
-    )
-    below.set(xlabel="seconds", ylabel="query", yticks=range(1, len(rows) + 1, max(1, len(rows) // 8)))
+    shares = attention / attention.sum(axis=1, keepdims=True) * attention.shape[1]
+    extent = (0, len(waveform) / SAMPLE_RATE, len(shares) + 0.5, 0.5)
+    drawn = below.imshow(shares, aspect="auto", extent=extent, cmap="cividis", interpolation="nearest")
+    below.set(xlabel="seconds", ylabel="query", yticks=range(1, len(shares) + 1, max(1, len(shares) // 8)))
+    figure.colorbar(drawn, ax=below, location="bottom", shrink=0.6, label="attention, in equal shares")
     return figure
 
 

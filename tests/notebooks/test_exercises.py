@@ -3,12 +3,16 @@
 import importlib
 import json
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
+import nbformat
 import pytest
 
 from emoser_lib.cli.run import planned_runs
+from emoser_lib.environment import ROOT
+from emoser_lib.teaching.markers import SOLUTION_LINES, for_students
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -38,7 +42,7 @@ def test_the_parameters_of_each_command_pass_their_checks(script: ModuleType) ->
         if language == "bash"
         for line in code.splitlines()
     ]
-    assert len(commands) > 20
+    assert commands
     for command in commands:
         assert command[:2] == ["emoser", "run"]
         options = command[3:]
@@ -54,9 +58,29 @@ def test_short_solutions_run(script: ModuleType, label: str) -> None:
         for named, language, code in script.solutions(path)
         if named == label
     ]
-    assert script.executed(path, language, code)
+    assert script.commanded(code) if language == "bash" else script.at_the_end(path, [code]) == [{}]
 
 
-def test_a_solution_that_fails_is_not_kept(script: ModuleType, tmp_path: Path) -> None:
+def test_a_solution_that_fails_is_not_kept(script: ModuleType) -> None:
     with pytest.raises(script.subprocess.CalledProcessError):
-        script.executed(tmp_path / "none.ipynb", "bash", "emoser run 05-gemma-lora -p ranks nonsense")
+        script.commanded("emoser run 05-gemma-lora -p ranks nonsense")
+
+
+STUBS = [
+    (path.stem, cell.id, nbformat.v4.new_notebook(cells=[cell]), check.source)
+    for path in NOTEBOOKS
+    for cell, check in pairwise(nbformat.read(path, as_version=4).cells)
+    if cell.cell_type == "code" and SOLUTION_LINES.search(cell.source)
+]
+"""Chapter, exercise, the cell that students complete, and the checks after it."""
+
+
+@pytest.mark.parametrize(("chapter", "label", "asked", "checks"), STUBS, ids=[stub[1] for stub in STUBS])
+def test_checks_fail_before_a_stub_is_completed_and_pass_after(
+    chapter: str, label: str, asked: nbformat.NotebookNode, checks: str
+) -> None:
+    text = (ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
+    assert f":label: {label}\\n" in text, "the cell's id is the exercise's label"
+    with pytest.raises(NotImplementedError):
+        exec(f"{for_students(asked).cells[0].source}\n{checks}", {})
+    exec(f"{asked.cells[0].source}\n{checks}", {})

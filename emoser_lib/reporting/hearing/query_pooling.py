@@ -1,26 +1,22 @@
 """EmoSLLM on a page: what is known of it and what we chose, its diagram, its mapper step by step, its parameters."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.corpora.audio import SAMPLE_RATE
 from emoser_lib.experiments import EmosllmSettings
-from emoser_lib.experiments.training.audio import trained_system
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.reporting.diagrams import Arrow, Box, Shapes, reading, times
 from emoser_lib.reporting.ledger.claims import claims
 from emoser_lib.reporting.scores import score_on
 from emoser_lib.systems.declared import AudioSystem, Queries
 from emoser_lib.systems.hearing.assembly import assembled
-from emoser_lib.systems.hearing.bridges import QueryPoolingMapper
-from emoser_lib.systems.hearing.encoders.encoder import Encoder
-from emoser_lib.systems.hearing.encoding import Hearing, hear, window_starts, windows_of
+from emoser_lib.systems.hearing.bridges import Joined, QueryPoolingMapper
+from emoser_lib.systems.hearing.encoders.encoder import Encoder, Frames
+from emoser_lib.systems.hearing.encoding import hear, window_starts, windows_of
 from emoser_lib.systems.reading.llm import LLM
 
 SUMMARY, REVIEWS, OURS = "the summary", "public reviews of the paper", "our choice"
@@ -151,39 +147,22 @@ def mapper_steps(llm: LLM, encoder: Encoder, system: AudioSystem, corpus: Corpus
 
 
 @torch.no_grad()
-def attention(
-    llm: LLM, system: AudioSystem, hearing: Hearing, cell: Cell, clip: str, home: Path | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the queries of a trained mapper look at in a clip's first window: the last layer's mean over heads.
-
-    Frames that reach the last layer know of others already: the map says which of them are read, not all that is heard.
+def attended(joined: Joined, frames: Frames) -> torch.Tensor:
+    """Return what the mapper's first block attends to of one clip: its frames, then the queries, [T + queries, width].
 
     Args:
-        llm, system, hearing: those of the cell.
-        cell: from `train_audio_cell`.
-        clip: its id.
-        home: where the cell is, as there.
-
-    Returns:
-        The window's waveform, float32 [samples], and the attention, float32 [queries, frames]. A row adds up to the
-        share that its query spends on frames; the rest goes to the queries.
+        joined: of a system whose bridge is `Queries`.
+        frames: of one clip.
     """
-    waveform = hearing.waveform(hearing.windows[clip][0])
-    frames = hearing.encoder([waveform], system.encoder_layer)
-    given: list[torch.Tensor] = []
-    with trained_system(llm, system, hearing, cell, home) as model:
-        mapper = model.joined.bridge
-        assert isinstance(mapper, QueryPoolingMapper)
-        last: Any = mapper.encoder.layers[-1]
-        hook = last.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-        try:
-            model.joined(frames)
-        finally:
-            hook.remove()
-        joint = last.norm1(given[0]) if last.norm_first else given[0]
-        weights = last.self_attn(joint, joint, joint, need_weights=True)[1][0]
-    count = len(mapper.queries)
-    return waveform, weights[-count:, :-count].float().cpu().numpy()
+    block = joined.bridge.encoder.layers[0]
+    seen: list[torch.Tensor] = []
+    hook = block.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))
+    try:
+        joined(frames)
+    finally:
+        hook.remove()
+    read: torch.Tensor = block.norm1(seen[0]) if block.norm_first else seen[0]
+    return read
 
 
 def windows(corpus: Corpus, system: AudioSystem, clips: Sequence[str]) -> pd.DataFrame:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
+from torch import nn
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.judging.intervals import fold_interval
-from emoser_lib.experiments.planning.meta_models import meta_model
+from emoser_lib.experiments.planning.memory import ADAM, number_bytes, quietly_adapted
+from emoser_lib.experiments.planning.meta_models import meta_model, size
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.folds import N_FOLDS
 from emoser_lib.reporting.scores import gold_for, score_on
@@ -50,32 +50,60 @@ def adapters_by_rank(llm: LLM, ranks: Iterable[int]) -> pd.DataFrame:
     return table.assign(**{"share of the model": table["all-linear"] / total})
 
 
-def layer_shapes(checkpoint: str, rank: int) -> pd.DataFrame:
-    """Tabulate the matrices of a checkpoint's first layer beside those of an adapter; no weights are needed.
+def layer_shapes(name: str, rank: int) -> pd.DataFrame:
+    """Tabulate the matrices of a checkpoint's first layer and what an adapter adds to each, without its weights.
 
     Args:
-        checkpoint: a name of the catalogue, or a folder.
-        rank: of the adapter.
+        name: of a checkpoint that is known, or its folder.
+        rank: r of the adapter.
 
     Returns:
-        One row per linear layer: outputs, inputs, numbers in its matrix, trained numbers, and their share in both.
+        One row per matrix W: d_out, d_in, its numbers, the shapes of A and B, their numbers r (d_in + d_out), and
+        what share of W's these are.
 
-    Raises:
-        UsageError: the checkpoint is not known.
-
-    >>> layer_shapes("google/gemma-2b", 16).loc["q_proj", ["outputs", "inputs", "trained"]].to_list()
-    [2048, 2048, 65536]
+    >>> layer_shapes("google/gemma-2b", rank=16).loc["q_proj", ["A", "B", "r(d_in + d_out)"]].tolist()
+    ['16 × 2,048', '2,048 × 16', 65536]
     """
-    first = meta_model(checkpoint).get_decoder().layers[0]
-    rows = {
-        name.rpartition(".")[2]: (linear.out_features, linear.in_features)
-        for name, linear in first.named_modules()
-        if isinstance(linear, torch.nn.Linear)
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["outputs", "inputs"]).rename_axis("matrix")
-    table["numbers"] = table["outputs"] * table["inputs"]
-    table["trained"] = rank * (table["outputs"] + table["inputs"])
-    return table.assign(share=table["trained"] / (table["numbers"] + table["trained"])).astype({"trained": int})
+    model = meta_model(name)
+    layers = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
+    rows = {}
+    for path, module in layers[0].named_modules():
+        if isinstance(module, nn.Linear):
+            wide, high = module.in_features, module.out_features
+            rows[path.rpartition(".")[2]] = {
+                "d_out": high,
+                "d_in": wide,
+                "numbers in W": high * wide,
+                "A": f"{rank} × {wide:,}",
+                "B": f"{high:,} × {rank}",
+                "r(d_in + d_out)": rank * (wide + high),
+                "share": rank * (wide + high) / (high * wide),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("matrix")
+
+
+def memory_by_way(name: str, ranks: Iterable[int]) -> pd.DataFrame:
+    """Count the gigabytes (10⁹ bytes) that training a checkpoint keeps, activations left out: in full, and by adapter.
+
+    What is frozen is held in bfloat16, what is trained in float32, with a gradient and two running means of Adam for
+    each number (see `Memory`).
+
+    Args:
+        name: of a checkpoint that is known, or its folder.
+        ranks: of adapters on all linear layers.
+    """
+    whole = size(meta_model(name))
+    trained = {"all of it": whole}
+    for rank in ranks:
+        adapted_model = quietly_adapted(meta_model(name), Lora(rank, rank))
+        trained[f"LoRA, rank {rank}"] = sum(p.numel() for p in adapted_model.parameters() if p.requires_grad)
+    count = pd.Series(trained)
+    held = count * number_bytes("float32")
+    frozen = (count != whole) * whole * number_bytes("bfloat16")
+    bytes_of = {"frozen weights": frozen, "trained weights": held, "gradients": held, "Adam's means": ADAM * held}
+    table = pd.DataFrame(bytes_of) / 1e9
+    table.insert(0, "trained numbers", count)
+    return table.assign(together=table.iloc[:, 1:].sum(axis=1)).rename_axis("trained")
 
 
 def batch_sizes(examples: TextExamples, clips: int) -> pd.DataFrame:
@@ -185,11 +213,6 @@ def surest_errors(corpus: Corpus, cell: Cell, clips: int = 8) -> pd.DataFrame:
     table["transcription"] = corpus.frame.set_index("id")["transcription"][scores.index]
     wrong = table[table["gold"] != table["predicted"]]
     return wrong.sort_values("probability", ascending=False, kind="stable").head(clips).reset_index(drop=True)
-
-
-def mask_of_packed_batch(examples: TextExamples, clips: int) -> np.ndarray:
-    """Return which position (row) sees which (column) in a packed batch of the first clips, bool [T, T]."""
-    return pack(examples.prefix, examples.rests[:clips], examples.targets[:clips]).visible().numpy()
 
 
 def _trained(llm: LLM, lora: Lora) -> int:

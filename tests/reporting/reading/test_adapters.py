@@ -96,7 +96,18 @@ def test_batch_sizes_by_hand() -> None:
     # rows of 10 + 3 and 10 + 5 + 1 tokens: the last piece of a label is predicted, it predicts nothing
     assert table["positions"].tolist() == [32, 32, 10 + 3 + 6]
     assert table["with logits"].tolist() == [32, 3, 3]
-    assert adapters.mask_of_packed_batch(examples, 2).shape == (19, 19)
+
+
+def test_an_adapter_is_counted_without_weights_as_peft_counts_it() -> None:
+    llm = load_llm("emoser/demo-gemma")
+    shapes = adapters.layer_shapes("emoser/demo-gemma", 4)
+    layers = llm.model.config.num_hidden_layers
+    trained = adapters.adapters_by_rank(llm, [4])["all-linear"][4]
+    assert layers * shapes["r(d_in + d_out)"].sum() == trained
+    memory = adapters.memory_by_way("emoser/demo-gemma", [4])
+    whole = sum(p.numel() for p in llm.model.parameters())
+    assert memory["trained numbers"].tolist() == [whole, trained]
+    assert memory["together"].tolist() == pytest.approx([16 * whole / 1e9, (2 * whole + 16 * trained) / 1e9])
 
 
 def test_adapter_sizes_grow_with_the_rank() -> None:
