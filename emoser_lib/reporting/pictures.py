@@ -15,7 +15,7 @@ from emoser_lib.visible import visible
 EACH_SIDE = 2
 """Tokens that are written out before and after the audio; dots stand for the others."""
 
-LETTERS = 8
+TOKEN_LETTERS = 8
 """Of a token that are shown."""
 
 
@@ -158,4 +158,4 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 def _short(token: str) -> str:
     """A token as it fits in its box: white space is seen, what acts is written out."""
     said = visible(token).replace(" ", "·").replace("\n", "↵")
-    return said if len(said) <= LETTERS else f"{said[: LETTERS - 1]}…"
+    return said if len(said) <= TOKEN_LETTERS else f"{said[: TOKEN_LETTERS - 1]}…"
