@@ -38,7 +38,7 @@ WIDTH = 5.2
 SMALLEST = 1.65
 """Inches that a panel has at least, both ways."""
 
-COMPARED = sns.color_palette("colorblind")[3]
+MARK_COLOUR = sns.color_palette("colorblind")[3]
 """Of a line that something is compared with."""
 
 NAME_LETTERS = 26
@@ -211,7 +211,7 @@ def score_intervals(
     error = np.array([table[score] - table["low"], table["high"] - table[score]]).clip(min=0)
     axes.errorbar(table[score], position, xerr=error, fmt="o", color="0.2", capsize=3)
     for (mark, value), style in zip((marks or {}).items(), ("--", "-.", ":", "-"), strict=False):
-        axes.axvline(value, color=COMPARED, linestyle=style, linewidth=1, label=f"{mark} {value:.2f}")
+        axes.axvline(value, color=MARK_COLOUR, linestyle=style, linewidth=1, label=f"{mark} {value:.2f}")
     axes.set(yticks=position, yticklabels=names, xlabel=f"{name} with 95 % bootstrap interval", xlim=(0, 1))
     axes.invert_yaxis()
     if marks:
@@ -245,7 +245,7 @@ def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
     figure, axes = bare_figure(3.4, width=4.0)
     axes.imshow(seen, cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
     for line_at in (axes.axhline, axes.axvline):
-        line_at(prefix - 0.5, color=COMPARED, linewidth=1)
+        line_at(prefix - 0.5, color=MARK_COLOUR, linewidth=1)
     axes.set(xlabel="position seen", ylabel="position that sees")
     return figure
 
@@ -351,7 +351,7 @@ def score_by_cost(table: pd.DataFrame, marks: Mapping[str, Mapping[str, float]] 
             )
             number += 1
         for (mark, value), style in zip((marks or {}).get(str(clips), {}).items(), ("--", ":", "-."), strict=False):
-            handles[f"{mark} {value:.4f}"] = axes.axhline(value, color=COMPARED, linewidth=1, linestyle=style)
+            handles[f"{mark} {value:.4f}"] = axes.axhline(value, color=MARK_COLOUR, linewidth=1, linestyle=style)
         axes.set_title("\n".join(in_lines([clips], 44)), fontsize=10)
         axes.set(xlabel="GFLOP a clip", ylabel="macro-F1", ylim=(0, 1), xscale="log")
         axes.tick_params(labelbottom=True)
@@ -387,7 +387,7 @@ def sides(counts: pd.DataFrame) -> Figure:
     up, down = counts.columns
     figure, axes = bare_figure(3.2)
     both, place = (counts > 0).all(axis=1), np.arange(len(counts))
-    ways = (("one side only", ~both, "0.75"), ("both sides", both, COMPARED))
+    ways = (("one side only", ~both, "0.75"), ("both sides", both, MARK_COLOUR))
     for name, chosen, colour in ways:
         axes.bar(
             place[chosen], counts[up][chosen], width=0.8, color=colour, label=f"{name}: {int(chosen.sum()):,} videos"
