@@ -109,16 +109,15 @@ def attention_map(waveform: np.ndarray, attention: np.ndarray) -> Figure:
 
     Args:
         waveform: float32 [samples], 16 kHz mono.
-        attention: [queries, frames] over the same seconds, from `query_pooling.attention`; darker looks more.
+        attention: [queries, frames] over the same seconds, from `query_pooling.attention`. Drawn as multiples of an even share.
     """
     figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 5.2), sharex=True, layout="constrained")
     draw_spectrogram(above, waveform)
     end = len(waveform) / SAMPLE_RATE
-    # Each row by its own largest value: queries differ in how much they spend on other queries.
-    rows = attention / attention.max(axis=1, keepdims=True)
-    below.imshow(
-        rows, aspect="auto", extent=(0, end, len(rows) + 0.5, 0.5), cmap="Blues", vmin=0, interpolation="nearest"
-    )
+    # Against an even share, as attention may be nearly even; what the colours reach from and to is written above them.
+    rows = attention * attention.shape[1] / attention.sum(axis=1, keepdims=True)
+    below.imshow(rows, aspect="auto", extent=(0, end, len(rows) + 0.5, 0.5), cmap="Blues", interpolation="nearest")
+    below.set_title(f"white: {rows.min():.2f}, dark: {rows.max():.2f} times a frame's even share", fontsize=9)
     below.set(xlabel="seconds", ylabel="query", yticks=range(1, len(rows) + 1, max(1, len(rows) // 8)))
     return figure
 

@@ -481,7 +481,7 @@ def test_on_paper_and_without_script_picture_and_table_stay(
                 expect(box.locator("output")).to_have_text(re.compile(r"\d"))
                 if unfold:
                     box.locator("summary").click()
-                assert box.locator("tbody tr").first.evaluate("(row) => row.getBoundingClientRect().height") > 5
+                assert box.locator("details tbody tr").first.evaluate("(row) => row.getBoundingClientRect().height") > 5
                 assert box.locator("svg .emoser-chosen").count() == 1
 
 
