@@ -41,3 +41,23 @@ document.addEventListener("DOMContentLoaded", () => {
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 });
+
+// An explorer: mark what belongs to the choice in picture and table, show its clips, and say the sentence of its row.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const box of document.querySelectorAll(".emoser-explorer")) {
+    const form = box.querySelector("form");
+    const choose = () => {
+      const key = [...form.elements].map((field) => field.value).join("|");
+      for (const part of box.querySelectorAll("[data-choice]")) {
+        const chosen = part.classList.toggle("emoser-chosen", part.dataset.choice === key);
+        if (part.matches(".emoser-heard")) part.hidden = !chosen;
+        if (chosen && part.dataset.said) box.querySelector("output").textContent = part.dataset.said;
+      }
+    };
+    form.hidden = false;
+    form.reset();  // a browser may remember what was chosen before
+    form.addEventListener("input", choose);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    choose();
+  }
+});

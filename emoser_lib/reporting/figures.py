@@ -35,13 +35,13 @@ InlineBackend.instance(parent=get_ipython()).figure_formats = {"svg"}
 WIDTH = 5.2
 """Inches of a figure, at most. A telephone shows it at about three quarters, and the smallest letters with 8 px."""
 
-LEAST = 1.65
+SMALLEST = 1.65
 """Inches that a panel has at least, both ways."""
 
-MARK = sns.color_palette("colorblind")[3]
+MARK_COLOUR = sns.color_palette("colorblind")[3]
 """Of a line that something is compared with."""
 
-LETTERS = 26
+NAME_LETTERS = 26
 """Of a system's or group's name in a line; a longer one gets a second line."""
 
 
@@ -50,7 +50,7 @@ def label_colours(labels: Sequence[str]) -> dict[str, tuple[float, float, float]
     return dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
 
 
-def in_lines(names: Iterable[object], letters: int = LETTERS) -> list[str]:
+def in_lines(names: Iterable[object], letters: int = NAME_LETTERS) -> list[str]:
     """Break long names into lines, also where there is no space.
 
     >>> in_lines(["short", "a name of many letters, one of them being this one"])
@@ -211,7 +211,7 @@ def score_intervals(
     error = np.array([table[score] - table["low"], table["high"] - table[score]]).clip(min=0)
     axes.errorbar(table[score], position, xerr=error, fmt="o", color="0.2", capsize=3)
     for (mark, value), style in zip((marks or {}).items(), ("--", "-.", ":", "-"), strict=False):
-        axes.axvline(value, color=MARK, linestyle=style, linewidth=1, label=f"{mark} {value:.2f}")
+        axes.axvline(value, color=MARK_COLOUR, linestyle=style, linewidth=1, label=f"{mark} {value:.2f}")
     axes.set(yticks=position, yticklabels=names, xlabel=f"{name} with 95 % bootstrap interval", xlim=(0, 1))
     axes.invert_yaxis()
     if marks:
@@ -245,7 +245,7 @@ def packed_mask(seen: np.ndarray, prefix: int) -> Figure:
     figure, axes = bare_figure(3.4, width=4.0)
     axes.imshow(seen, cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
     for line_at in (axes.axhline, axes.axvline):
-        line_at(prefix - 0.5, color=MARK, linewidth=1)
+        line_at(prefix - 0.5, color=MARK_COLOUR, linewidth=1)
     axes.set(xlabel="position seen", ylabel="position that sees")
     return figure
 
@@ -290,8 +290,8 @@ def grid_heat_map(table: pd.DataFrame) -> Figure:
     if table.empty:
         return no_figure("No grid here: one adapter was trained, without folds.")
     values = table.pivot(index="rank", columns="alpha", values="macro_f1").sort_index(ascending=False)
-    width = min(WIDTH, 1.4 + max(LEAST, 0.9 * len(values.columns)))
-    figure, axes = bare_figure(0.9 + max(LEAST, 0.5 * len(values)), width)
+    width = min(WIDTH, 1.4 + max(SMALLEST, 0.9 * len(values.columns)))
+    figure, axes = bare_figure(0.9 + max(SMALLEST, 0.5 * len(values)), width)
     sns.heatmap(values, annot=True, fmt=".3f", cmap="viridis", cbar=False, annot_kws={"size": 9}, ax=axes)
     axes.set(xlabel="alpha", ylabel="rank")
     axes.tick_params(axis="y", rotation=0)
@@ -350,8 +350,8 @@ def score_by_cost(table: pd.DataFrame, marks: Mapping[str, Mapping[str, float]] 
                 row["GFLOP a clip"], row["macro_f1"], error, capsize=3, label=named, **point_style(number)
             )
             number += 1
-        for (mark, value), style in zip((marks or {}).get(clips, {}).items(), ("--", ":", "-."), strict=False):
-            handles[f"{mark} {value:.4f}"] = axes.axhline(value, color=MARK, linewidth=1, linestyle=style)
+        for (mark, value), style in zip((marks or {}).get(str(clips), {}).items(), ("--", ":", "-."), strict=False):
+            handles[f"{mark} {value:.4f}"] = axes.axhline(value, color=MARK_COLOUR, linewidth=1, linestyle=style)
         axes.set_title("\n".join(in_lines([clips], 44)), fontsize=10)
         axes.set(xlabel="GFLOP a clip", ylabel="macro-F1", ylim=(0, 1), xscale="log")
         axes.tick_params(labelbottom=True)
@@ -387,7 +387,7 @@ def sides(counts: pd.DataFrame) -> Figure:
     up, down = counts.columns
     figure, axes = bare_figure(3.2)
     both, place = (counts > 0).all(axis=1), np.arange(len(counts))
-    ways = (("one side only", ~both, "0.75"), ("both sides", both, MARK))
+    ways = (("one side only", ~both, "0.75"), ("both sides", both, MARK_COLOUR))
     for name, chosen, colour in ways:
         axes.bar(
             place[chosen], counts[up][chosen], width=0.8, color=colour, label=f"{name}: {int(chosen.sum()):,} videos"
@@ -416,7 +416,7 @@ def point_style(number: int) -> dict[str, Any]:
 
 def rows_height(names: Sequence[str]) -> float:
     """Return the inches that rows with these names need, one below the other."""
-    return max(LEAST, sum(0.16 + 0.16 * (name.count("\n") + 1) for name in names))
+    return max(SMALLEST, sum(0.16 + 0.16 * (name.count("\n") + 1) for name in names))
 
 
 def names_below(figure: Figure, axes: Axes, names: Iterable[object]) -> None:

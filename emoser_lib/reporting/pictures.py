@@ -15,7 +15,7 @@ from emoser_lib.visible import visible
 EACH_SIDE = 2
 """Tokens that are written out before and after the audio; dots stand for the others."""
 
-LETTERS = 8
+TOKEN_LETTERS = 8
 """Of a token that are shown."""
 
 
@@ -107,7 +107,7 @@ def splice(tokens: pd.DataFrame, places: int, width: int) -> Figure:
 def attention_map(waveform: np.ndarray, attention: np.ndarray) -> Figure:
     """Draw how much each query of a mapper looks at each moment of a clip, below the clip's mel spectrogram.
 
-    In multiples of an equal share of the frames: 1 everywhere is a plain mean.
+    In multiples of an even share of the frames: 1 everywhere is a plain mean.
 
     Args:
         waveform: float32 [samples], 16 kHz mono.
@@ -115,11 +115,12 @@ def attention_map(waveform: np.ndarray, attention: np.ndarray) -> Figure:
     """
     figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 5.6), sharex=True, layout="constrained")
     draw_spectrogram(above, waveform)
-    shares = attention / attention.sum(axis=1, keepdims=True) * attention.shape[1]
-    extent = (0, len(waveform) / SAMPLE_RATE, len(shares) + 0.5, 0.5)
-    drawn = below.imshow(shares, aspect="auto", extent=extent, cmap="cividis", interpolation="nearest")
-    below.set(xlabel="seconds", ylabel="query", yticks=range(1, len(shares) + 1, max(1, len(shares) // 8)))
-    figure.colorbar(drawn, ax=below, location="bottom", shrink=0.6, label="attention, in equal shares")
+    end = len(waveform) / SAMPLE_RATE
+    # Against an even share, as attention may be nearly even; what the colours reach from and to is written above them.
+    rows = attention * attention.shape[1] / attention.sum(axis=1, keepdims=True)
+    below.imshow(rows, aspect="auto", extent=(0, end, len(rows) + 0.5, 0.5), cmap="Blues", interpolation="nearest")
+    below.set_title(f"white: {rows.min():.2f}, dark: {rows.max():.2f} times a frame's even share", fontsize=9)
+    below.set(xlabel="seconds", ylabel="query", yticks=range(1, len(rows) + 1, max(1, len(rows) // 8)))
     return figure
 
 
@@ -158,4 +159,4 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 def _short(token: str) -> str:
     """A token as it fits in its box: white space is seen, what acts is written out."""
     said = visible(token).replace(" ", "·").replace("\n", "↵")
-    return said if len(said) <= LETTERS else f"{said[: LETTERS - 1]}…"
+    return said if len(said) <= TOKEN_LETTERS else f"{said[: TOKEN_LETTERS - 1]}…"

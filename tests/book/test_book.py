@@ -22,6 +22,11 @@ SWITCHES = [
 VIEWS = {1400: "light", 390: "dark"}
 """Width in pixels -> colours. Each page is opened once in each."""
 
+OTHER = {"light": "dark", "dark": "light"}
+
+COLOUR_RULES = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""Which of axe-core's rules look at colours."""
+
 AXE = {"preload": False, "resultTypes": ["violations"], "rules": {"label-content-name-mismatch": {"enabled": True}}}
 """All rules, that one too which axe-core leaves out unless asked. With "preload" it would fetch the style sheets, which
 a browser refuses on file://."""
@@ -136,7 +141,9 @@ def visits(html: Path, browser: Browser) -> list[Visit]:
     """Every page at every width, opened once."""
     found: list[Visit] = []
     for width, colours in VIEWS.items():
-        with browser.new_context(viewport={"width": width, "height": 900}, color_scheme=colours) as context:  # type: ignore[arg-type]
+        with browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=colours, reduced_motion="reduce"
+        ) as context:  # type: ignore[arg-type]
             found += visit_all(context.new_page(), sorted(html.glob("*.html")), width)
     return found
 
@@ -150,10 +157,14 @@ def visit_all(page: Page, paths: list[Path], width: int) -> Iterator[Visit]:
         "requestfailed", lambda request: errors.append(f"could not load {request.url}") if missing(request) else None
     )
     page.on("request", lambda request: requests.append(request.url))
-    for path in paths:
+    for number, path in enumerate(paths):
         page.goto(path.as_uri(), wait_until="load")
         page.evaluate("window.MathJax?.startup?.promise.then(() => true)")
         violations = serious_violations(page)
+        # In the other colours only what looks at colours is asked, and of every other page at each width: contrast is
+        # what takes the time, and the pages share their parts. So each page is seen in three of the four ways.
+        if number % 2 == WIDTHS.index(width) % 2:
+            violations += [f"in the other colours: {found}" for found in in_other_colours(page, VIEWS[width])]
         looked = page.evaluate(LOOK)
         yield Visit(path.name, width, looked, violations, errors.copy(), requests.copy(), hidden(page, width))
         errors.clear()
@@ -176,11 +187,20 @@ def missing(request: Request) -> bool:
     return request.failure != "net::ERR_ABORTED"
 
 
-def serious_violations(page: Page) -> list[str]:
+def in_other_colours(page: Page, colours: str) -> list[str]:
+    """What axe-core finds when the page is switched to the other colours; it is switched back then."""
+    switch = "(theme) => { document.documentElement.dataset.theme = theme; }"
+    page.evaluate(switch, OTHER[colours])
+    found = serious_violations(page, AXE | COLOUR_RULES)
+    page.evaluate(switch, colours)
+    return found
+
+
+def serious_violations(page: Page, options: dict[str, Any] = AXE) -> list[str]:
     """What axe-core finds on a whole page, the theme's frame too."""
     return [
         f"{violation['id']}: {node['html'][:150]}"
-        for violation in Axe().run(page, options=AXE).response["violations"]
+        for violation in Axe().run(page, options=options).response["violations"]
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
@@ -390,6 +410,79 @@ def test_the_ledger_shows_the_claims_that_are_asked_for(html: Path, page: Page) 
     page.locator(".emoser-ledger a[href*='#claim-thau-clips-test']").click()
     page.wait_for_url("**#claim-thau-clips-test")
     expect(page.locator("#claim-thau-clips-test")).to_be_in_viewport()
+
+
+EXPLORERS = {"02-scoring": 1, "05-gemma-lora": 1, "12-audit": 2}
+"""Page -> how many it has."""
+
+CHOSEN = """(box) => ({
+  key: [...box.querySelectorAll("form :is(select, input)")].map((field) => field.value).join("|"),
+  said: box.querySelector("output").textContent,
+  rows: [...box.querySelectorAll("tr.emoser-chosen")].map((row) => [row.dataset.choice, row.dataset.said]),
+  cells: [...box.querySelectorAll("tr.emoser-chosen td")].map((cell) => cell.textContent),
+  drawn: [...box.querySelectorAll("svg .emoser-chosen")].map((part) => part.dataset.choice),
+})"""
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_an_explorer_is_played_with_the_keyboard(html: Path, page: Page, name: str) -> None:
+    page.goto((html / f"{name}.html").as_uri())
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    boxes = page.locator(".emoser-explorer")
+    assert boxes.count() == EXPLORERS[name]
+    for box in boxes.all():
+        expect(box.locator("output")).to_have_attribute("aria-live", "polite")
+        fields = box.locator("form :is(select, input)")
+        fields.first.focus()
+        heard = {box.evaluate(CHOSEN)["said"]}
+        for number in range(fields.count()):
+            for key in ("Home", "ArrowDown", "ArrowUp", "End"):
+                page.keyboard.press(key)
+                now = box.evaluate(CHOSEN)
+                heard.add(now["said"])
+                assert now["rows"] == [[now["key"], now["said"]]]
+                assert now["drawn"] == [now["key"]]
+                # What is said is what the table has: every number of the sentence that is a score.
+                assert set(re.findall(r"0\.\d{3}", now["said"])) <= set(now["cells"])
+            page.keyboard.press("Tab")
+            if number + 1 < fields.count():
+                assert fields.nth(number + 1).evaluate("(field) => field === document.activeElement")
+        assert len(heard) > 2
+    assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+
+
+def test_clips_of_a_pair_of_labels_are_heard(html: Path, page: Page) -> None:
+    page.goto((html / "02-scoring.html").as_uri())
+    box = page.locator(".emoser-explorer")
+    expect(box.locator("audio").locator("visible=true").first).to_be_visible()
+    box.get_by_role("combobox", name="gold").select_option("neutral")
+    box.get_by_role("combobox", name="answered").select_option("neutral")
+    players = box.locator("audio").locator("visible=true")
+    expect(players).to_have_count(2)
+    players.first.evaluate("(sound) => sound.play()")
+    page.wait_for_function("[...document.querySelectorAll('audio')].some((a) => a.currentTime > 0.05)", timeout=10_000)
+    expect(box.locator(".emoser-heard.emoser-chosen td[lang=es]").first).to_have_text(re.compile(r"\w+ \w+"))
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_on_paper_and_without_script_picture_and_table_stay(
+    html: Path, browser: Browser, page: Page, name: str
+) -> None:
+    page.goto((html / f"{name}.html").as_uri())
+    page.emulate_media(media="print")
+    with browser.new_context(java_script_enabled=False) as context:
+        still = context.new_page()
+        still.goto((html / f"{name}.html").as_uri())
+        for seen, unfold in ((page, False), (still, True)):
+            for box in seen.locator(".emoser-explorer").all():
+                expect(box.locator("form")).to_be_hidden()
+                expect(box.locator("svg")).to_be_visible()
+                expect(box.locator("output")).to_have_text(re.compile(r"\d"))
+                if unfold:
+                    box.locator("summary").click()
+                assert box.locator("details tbody tr").first.evaluate("(row) => row.getBoundingClientRect().height") > 5
+                assert box.locator("svg .emoser-chosen").count() == 1
 
 
 def test_search_finds_macro_f1(html: Path, page: Page) -> None:

@@ -55,7 +55,7 @@ def listen(corpus: Corpus, clip_ids: Sequence[str], said: pd.DataFrame | None = 
         return HTML(f"<p>No audio here: <code>emoser corpus fetch {name}</code> says how to get it.</p>")
     labels = gold_for(corpus, pd.Index(clip_ids))
     answers = {} if said is None else said.T.to_dict()
-    rows = "".join(_row(corpus.row(clip), labels[clip], answers.get(clip, {})) for clip in clip_ids)
+    rows = "".join(clip_row(corpus.row(clip), labels[clip], answers.get(clip, {})) for clip in clip_ids)
     return HTML(f"<table class='emoser-listen'><tbody>{rows}</tbody></table>")
 
 
@@ -87,11 +87,23 @@ def _played(waveform: np.ndarray, name: str) -> str:
     )
 
 
-def _row(clip: pd.Series, of: str, said: Mapping[Any, Any]) -> str:
-    kind = mimetypes.guess_type(clip["audio"])[0] or "audio/wav"
-    data = base64.b64encode(Path(clip["audio"]).read_bytes()).decode()
+def clip_row(clip: pd.Series, of: str, said: Mapping[Any, Any]) -> str:
+    """Write a clip as a row of HTML: label, player where its audio is here, what systems say of it, transcription.
+
+    Args:
+        clip: its row of the corpus.
+        of: its label.
+        said: system -> answer.
+    """
     label, text = as_text(of), as_text(clip["transcription"])
-    player = f"<audio controls preload='metadata' aria-label='{label}' src='data:{kind};base64,{data}'></audio>"
     answers = "<br>".join(f"{as_text(name)}: <b>{as_text(answer)}</b>" for name, answer in said.items())
     told = f"<td>{answers}</td>" if said else ""
-    return f"<tr><th scope='row'>{label}</th><td>{player}</td>{told}<td lang='es'>{text}</td></tr>"
+    return f"<tr><th scope='row'>{label}</th><td>{_player(clip, label)}</td>{told}<td lang='es'>{text}</td></tr>"
+
+
+def _player(clip: pd.Series, label: str) -> str:
+    if not clip["audio"] or not Path(clip["audio"]).is_file():
+        return "no audio here"
+    kind = mimetypes.guess_type(clip["audio"])[0] or "audio/wav"
+    data = base64.b64encode(Path(clip["audio"]).read_bytes()).decode()
+    return f"<audio controls preload='metadata' aria-label='{label}' src='data:{kind};base64,{data}'></audio>"
