@@ -29,11 +29,8 @@ COPIED = Path("extra")
 OPENING = "opening"
 """Tag of the cell that draws a chapter's opening figure."""
 
-PARAMETERS = {"parameters", "injected-parameters"}
-"""Tags of what a reader can change, and of what this run changed."""
-
-SET_UP = PARAMETERS | {OPENING}
-"""Tags of cells whose code is folded on the page, as is that of the cell that checks the parameters."""
+UNFOLDED = {"teach", "hide-input", "hide-cell", "remove-cell"}
+"""Tags of cells whose code is the lesson, or is folded or left out already."""
 
 NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "quiz.yaml", "teacher.yaml", "slides")
 """What lies in the book's folder and is no part of its source: it is shown on pages, or built."""
@@ -91,16 +88,16 @@ def _caution(record: Record) -> str:
 def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:
     """Copy an executed notebook and put its run card below its opening: title, question, answer and figure.
 
-    Parameters and set-up, which come next, are folded.
+    Code is folded, parameters and set-up too, unless it is the lesson.
     """
     page = nbformat.from_dict(notebook)
     title, *_ = page.cells[0].source.splitlines() or [""]
     if not title.startswith("# "):
         raise DataError(f"{record.notebook}: the first cell does not begin with a title: start it with '# '.")
     tags = [set(cell.metadata.get("tags", [])) for cell in page.cells]
-    for number, cell in enumerate(page.cells):
-        if tags[number] & SET_UP or (cell.cell_type == "code" and number and tags[number - 1] & PARAMETERS):
-            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+    for cell, of in zip(page.cells, tags, strict=True):
+        if cell.cell_type == "code" and not of & UNFOLDED:
+            cell.metadata["tags"] = [*of, "hide-input"]
     below = next((number for number, of in enumerate(tags, 1) if OPENING in of), 1)
     page.cells.insert(below, nbformat.v4.new_markdown_cell(run_card(record), id="run-card"))
     return page

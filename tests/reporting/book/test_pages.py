@@ -70,23 +70,13 @@ def test_the_card_says_what_was_derived_from_the_corpus_and_found_in_it() -> Non
     )
 
 
-def test_the_card_stands_below_the_opening_and_what_sets_up_is_folded() -> None:
+def test_the_card_stands_below_the_opening_and_code_is_folded_that_is_no_lesson() -> None:
     cell = nbformat.v4.new_code_cell
-    tagged = [cell("draw()", metadata={"tags": ["opening"]}), cell("a = 1", metadata={"tags": ["parameters"]})]
-    page = with_run_card(
-        nbformat.v4.new_notebook(cells=[*executed().cells, *tagged, cell("check()"), cell("x")]), record()
-    )
-    assert [one.source.startswith("<div class='emoser-run-card") for one in page.cells] == [False, False, True] + 3 * [
-        False
-    ]
-    assert ["hide-input" in one.metadata.get("tags", []) for one in page.cells] == [
-        False,
-        True,
-        False,
-        True,
-        True,
-        False,
-    ]
+    cells = [cell(tag, metadata={"tags": [tag]}) for tag in ("opening", "parameters", "teach", "hide-cell")]
+    page = with_run_card(nbformat.v4.new_notebook(cells=[*executed().cells, *cells, cell("x")]), record())
+    assert [one.source.startswith("<div class='emoser-run-card") for one in page.cells].index(True) == 2
+    folded = [one.source for one in page.cells if "hide-input" in one.metadata.get("tags", [])]
+    assert folded == ["opening", "parameters", "x"]
     assert with_run_card(executed(), record()).cells[1].source.startswith("<div class='emoser-run-card")
     with pytest.raises(DataError, match="does not begin with a title"):
         with_run_card(executed("no title"), record())
