@@ -22,6 +22,9 @@ REPLACED = {
     r'(<button[^>]*theme-switch-button[^>]*?)\s*aria-label="Color mode"': r"\1",
     # MyST-NB: all folded cells are called the same, and not as they read.
     r'<summary aria-label="Toggle hidden content">': "<summary>",
+    # MyST-NB: what these unfold, in a reader's words.
+    r">(?:Show|Hide) code cell source<": ">Code<",
+    r">(?:Show|Hide) code cell content<": ">Table and code<",
     # docutils: a list whose entries are no list items, of a role that ARIA has given up.
     r'role="doc-biblioentry"': 'role="listitem"',
     # pandas: the corner of a table is no header.

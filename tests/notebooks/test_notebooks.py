@@ -1,10 +1,13 @@
 """The chapters: their parameters match their settings, every profile is runnable, plain papermill works."""
 
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,72 @@ def test_a_chapter_has_its_parts_in_order(path: Path) -> None:
     for word in ("*Before you start:*", "*Time:*", "*Paper:*", "**Next:**"):
         assert word in text
     assert text.count("{exercise}") == text.count("{solution}") == text.count(":class: dropdown") >= 2
+
+
+@each_notebook
+def test_a_chapter_opens_with_question_answer_and_figure(path: Path) -> None:
+    first, drawn, *others = read_notebook(path).cells
+    title, question, *answer = first.source.split("\n\n")
+    assert title.startswith("# ")
+    assert re.fullmatch(r"\*\*[^*]+\?\*\*", question), "the second paragraph is the question, in bold"
+    assert len(answer) == 1 and re.search(r"\{(recorded|claim|glue:text)\}`", answer[0]), "its answer has numbers"
+    assert drawn.metadata["tags"] == ["opening"] and "figures." in drawn.source
+    assert not any("opening" in cell.metadata.get("tags", []) for cell in others)
+    assert parameters_of(path)
+
+
+def calls_last(source: str) -> str:
+    """The function that a cell's last line calls, whose result the page shows."""
+    match ast.parse(source).body[-1:]:
+        case [ast.Expr(value=ast.Call(func=called))]:
+            return ast.unparse(called)
+    return ""
+
+
+def untold(cells: Sequence[nbformat.NotebookNode]) -> list[str]:
+    """The tables that no sentence follows: neither a paragraph nor a figure, whose caption says what both show."""
+    shown = [
+        cell
+        for cell in cells
+        if cell.cell_type == "markdown"
+        or (calls_last(cell.source) not in ("", "report") and "remove-cell" not in tags(cell))
+    ]
+    return [
+        cell.source
+        for cell, below in pairwise(shown)
+        if cell.cell_type == "code"
+        and calls_last(cell.source) == "show"
+        and not (calls_provenance(cell) or "mystnb" in below.metadata or begins_with_a_sentence(below))
+    ]
+
+
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def calls_provenance(cell: nbformat.NotebookNode) -> bool:
+    """How runs were made tells itself."""
+    return '"provenance"' in cell.source
+
+
+def begins_with_a_sentence(cell: nbformat.NotebookNode) -> bool:
+    first, *_ = cell.source.lstrip().split("\n\n")
+    return (
+        cell.cell_type == "markdown" and not first.startswith(("#", "```", ":::", "<")) and first.rstrip()[-1] in ".:?"
+    )
+
+
+@each_notebook
+def test_a_table_is_followed_by_a_sentence_that_says_what_it_shows(path: Path) -> None:
+    assert untold(read_notebook(path).cells) == []
+
+
+def test_a_table_that_nobody_explains_is_found() -> None:
+    table, figure = nbformat.v4.new_code_cell("show(x)"), nbformat.v4.new_code_cell("figures.bars(x);")
+    figure.metadata["mystnb"] = {}
+    said, heading = nbformat.v4.new_markdown_cell("It grows."), nbformat.v4.new_markdown_cell("## More\n\nText.")
+    assert untold([table, said, table, figure, heading]) == []
+    assert untold([table, table, said]) == untold([table, heading]) == ["show(x)"]
 
 
 @each_notebook

@@ -1,0 +1,38 @@
+"""The directive that shows what the ledger's code makes on a page of prose: all claims, and what runs cost."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from IPython.display import HTML
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from emoser_lib.reporting import show
+from emoser_lib.reporting.ledger import results, verdicts
+
+entries = cache(verdicts.ledger)
+
+SHOWN: Mapping[str, Callable[[], HTML]] = {
+    "claims": lambda: results.ledger_list(entries()),
+    "measured-costs": lambda: show(results.measured_costs()),
+    "planned-costs": lambda: show(results.planned_costs()),
+    "efficiency": lambda: show(results.efficiency(entries())),
+}
+
+
+class LedgerDirective(SphinxDirective):
+    """One table of ``SHOWN``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        shown = SHOWN[directives.choice(self.arguments[0], [*SHOWN])]
+        self.env.note_reread()  # a record that comes later must show
+        return [nodes.raw("", str(shown().data), format="html")]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("ledger", LedgerDirective)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
