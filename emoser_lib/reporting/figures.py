@@ -173,6 +173,24 @@ def compare_intervals(intervals: pd.DataFrame) -> Figure:
     return figure
 
 
+def bars(values: Mapping[str, float], xlabel: str) -> Figure:
+    """Draw one bar per name, in the order given, with its value beside it.
+
+    Args:
+        values: name -> number.
+        xlabel: what the numbers are.
+    """
+    figure, axes = bare_figure(0.8 + max(1.65, 0.29 * len(values)))
+    drawn = axes.barh(list(values), list(values.values()), color=sns.color_palette("colorblind")[0], height=0.7)
+    axes.bar_label(
+        drawn, [f"{value:,}" if isinstance(value, int) else f"{value:.3f}" for value in values.values()], padding=3
+    )
+    axes.margins(x=0.15)
+    axes.set_xlabel(xlabel)
+    axes.invert_yaxis()
+    return figure
+
+
 def line(series: pd.Series, xlabel: str) -> Figure:
     """Draw a series against its whole-numbered index; the series' name is the vertical axis."""
     figure, axes = bare_figure(2.6)

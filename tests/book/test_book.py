@@ -374,6 +374,35 @@ def test_the_front_page_is_one_screen(html: Path, page: Page) -> None:
     page.wait_for_url("**/10-emosllm.html")
 
 
+OPENING = """() => {
+  const title = document.querySelector('.bd-article h1'), question = title.nextElementSibling;
+  const answer = question.nextElementSibling, figure = document.querySelector('.bd-article figure');
+  const bottom = (e) => Math.round(e.getBoundingClientRect().bottom + scrollY);
+  const card = document.querySelector('.emoser-run-card');
+  return {
+    question: question.textContent.trim(),
+    bold: question.children.length === 1 && question.firstElementChild.matches('strong'),
+    sentences: answer.textContent.trim().split(/[.!?](?:\\s+(?=[A-Z])|$)/).filter(Boolean).length,
+    numbers: answer.querySelectorAll('abbr.emoser-claim, span.pasted-text').length,
+    bottoms: [question, answer, figure].map(bottom),
+    card_is_below: bottom(card) > bottom(figure),
+    open: [...document.querySelectorAll('.tag_parameters details, .tag_opening details')].filter((d) => d.open).length,
+    parameters: document.querySelectorAll('.tag_parameters details, .tag_injected-parameters').length,
+  };
+}"""
+
+
+def test_a_chapter_opens_with_question_answer_and_figure_on_the_first_screen(html: Path, page: Page) -> None:
+    for path in sorted(html.glob("[0-9]*.html")):
+        page.goto(path.as_uri())
+        seen = page.evaluate(OPENING)
+        assert seen["bold"] and seen["question"].endswith("?"), path.name
+        assert 1 <= seen["sentences"] <= 3 and seen["numbers"], (path.name, seen)
+        assert max(seen["bottoms"]) <= 900, (path.name, seen["bottoms"])
+        assert seen["card_is_below"], path.name
+        assert seen["open"] == 0 and seen["parameters"] == 1, path.name  # the demo changes no parameter
+
+
 def test_the_ledger_shows_the_claims_that_are_asked_for(html: Path, page: Page) -> None:
     page.goto((html / "11-results.html").as_uri())
     rows, said = page.locator(".emoser-ledger tbody tr"), page.locator(".emoser-ledger output")

@@ -1,5 +1,6 @@
 """Lay out the book's source: prose, executed notebooks with run cards and provenance, reference, status page."""
 
+import ast
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,15 @@ from emoser_lib.reporting.recorded_tables import training_time
 
 COPIED = Path("extra")
 """Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
+
+OPENING = "opening"
+"""Tag of the cell that draws a chapter's opening figure."""
+
+PARAMETERS = {"parameters", "injected-parameters"}
+"""Tags of what a reader can change, and of what this run changed."""
+
+SET_UP = PARAMETERS | {OPENING}
+"""Tags of cells whose code is folded on the page, as is that of the cell that checks the parameters."""
 
 NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "quiz.yaml", "teacher.yaml", "slides")
 """What lies in the book's folder and is no part of its source: it is shown on pages, or built."""
@@ -79,12 +89,20 @@ def _caution(record: Record) -> str:
 
 
 def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:
-    """Copy an executed notebook and put its run card below the title."""
+    """Copy an executed notebook and put its run card below its opening: title, question, answer and figure.
+
+    Parameters and set-up, which come next, are folded.
+    """
     page = nbformat.from_dict(notebook)
-    title, newline, rest = page.cells[0].source.partition("\n")
+    title, *_ = page.cells[0].source.splitlines() or [""]
     if not title.startswith("# "):
         raise DataError(f"{record.notebook}: the first cell does not begin with a title: start it with '# '.")
-    page.cells[0].source = f"{title}\n\n{run_card(record)}\n{newline}{rest}"
+    tags = [set(cell.metadata.get("tags", [])) for cell in page.cells]
+    for number, cell in enumerate(page.cells):
+        if tags[number] & SET_UP or (cell.cell_type == "code" and number and tags[number - 1] & PARAMETERS):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+    below = next((number for number, of in enumerate(tags, 1) if OPENING in of), 1)
+    page.cells.insert(below, nbformat.v4.new_markdown_cell(run_card(record), id="run-card"))
     return page
 
 
@@ -111,8 +129,27 @@ def with_words(executed: nbformat.NotebookNode, source: nbformat.NotebookNode, r
     for cell, one in zip(code, ran, strict=True):
         cell.outputs, cell.execution_count = one.outputs, one.execution_count
     place = next((n for n, cell in enumerate(page.cells, 1) if "parameters" in cell.metadata.get("tags", [])), 0)
-    page.cells[place:place] = given
+    defaults = _assigned(page.cells[place - 1].source) if place else {}
+    for cell in given:
+        differing = [line for name, line in _assigned(cell.source).items() if not _same_value(line, defaults.get(name))]
+        cell.source = "\n".join(differing)
+    page.cells[place:place] = [cell for cell in given if cell.source]
     return page
+
+
+def _assigned(source: str) -> dict[str, str]:
+    """The assignments of a cell of parameters: name -> its line or lines."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            found[ast.unparse(target)] = ast.get_source_segment(source, node) or ""
+    return found
+
+
+def _same_value(given: str, default: str | None) -> bool:
+    values = [ast.unparse(node.value) for node in ast.parse(f"{given}\n{default}").body if hasattr(node, "value")]
+    return default is not None and values[0] == values[1]
 
 
 def status_page(
@@ -245,7 +282,7 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         notebook = with_words(read_notebook(folder / name), read_notebook(notebooks / name), record)
         notebook = with_quiz(notebook, quiz.get(record.notebook, ()))
         chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
-        page = with_run_card(with_provenance(notebook, record, chapter, library, published), record)
+        page = with_provenance(with_run_card(notebook, record), record, chapter, library, published)
         pages[Path(name)] = nbformat.writes(page).encode()
         pages[COPIED / run_link(record)] = (folder / "record.json").read_bytes()
     pages |= reference_pages(chapters, library)

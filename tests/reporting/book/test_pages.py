@@ -19,7 +19,7 @@ from emoser_lib.experiments.runs.records import (
     write_record,
 )
 from emoser_lib.reporting import listen, recorded_tables, show
-from emoser_lib.reporting.book.pages import run_card, stage_book, status_page, with_run_card
+from emoser_lib.reporting.book.pages import run_card, stage_book, status_page, with_run_card, with_words
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -70,14 +70,39 @@ def test_the_card_says_what_was_derived_from_the_corpus_and_found_in_it() -> Non
     )
 
 
-def test_the_card_stands_below_the_title() -> None:
-    page = with_run_card(executed(), record())
-    lines = page.cells[0].source.splitlines()
-    assert lines[0] == "# A title"
-    assert lines[2].startswith("<div class='emoser-run-card")
-    assert lines[-1] == "Text."
+def test_the_card_stands_below_the_opening_and_what_sets_up_is_folded() -> None:
+    cell = nbformat.v4.new_code_cell
+    tagged = [cell("draw()", metadata={"tags": ["opening"]}), cell("a = 1", metadata={"tags": ["parameters"]})]
+    page = with_run_card(
+        nbformat.v4.new_notebook(cells=[*executed().cells, *tagged, cell("check()"), cell("x")]), record()
+    )
+    assert [one.source.startswith("<div class='emoser-run-card") for one in page.cells] == [False, False, True] + 3 * [
+        False
+    ]
+    assert ["hide-input" in one.metadata.get("tags", []) for one in page.cells] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert with_run_card(executed(), record()).cells[1].source.startswith("<div class='emoser-run-card")
     with pytest.raises(DataError, match="does not begin with a title"):
         with_run_card(executed("no title"), record())
+
+
+def test_parameters_of_a_run_are_shown_where_they_differ() -> None:
+    cell = nbformat.v4.new_code_cell
+    source = nbformat.v4.new_notebook(
+        cells=[cell('a: float = 1e-2  # help\nb: str = "x"\nc: dict = {}', metadata={"tags": ["parameters"]})]
+    )
+    ran = nbformat.from_dict(source)
+    given = cell("# Parameters\na = 0.01\nb = 'y'\nc = {}", metadata={"tags": ["injected-parameters"]})
+    ran.cells.append(given)
+    assert [one.source for one in with_words(ran, source, record()).cells][1:] == ["b = 'y'"]
+    ran.cells[1].source = '# Parameters\na = 0.01\nb = "x"\nc = {}'
+    assert len(with_words(ran, source, record()).cells) == 1
 
 
 def test_only_runs_that_are_ok_become_pages(tmp_path: Path) -> None:
