@@ -15,7 +15,7 @@ from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.files import file_sha256, remove, write_whole
 from emoser_lib.reporting.book.quiz import read_quiz, with_quiz
-from emoser_lib.teaching.markers import for_students, for_teachers
+from emoser_lib.teaching.markers import for_readers, for_students, for_teachers
 from emoser_lib.teaching.notes import read_notes, with_notes
 from emoser_lib.teaching.words import PlainWords, reported
 
@@ -61,7 +61,7 @@ class BuiltBook:
     def page(self, notebook: nbformat.NotebookNode, name: str, edition: Edition) -> nbformat.NotebookNode:
         """Return a chapter or an assignment as an edition has it."""
         if edition is Edition.READER and name in self.chapters:
-            return notebook
+            return for_readers(notebook)
         if edition is not Edition.INSTRUCTOR:
             return for_students(notebook)
         page = for_teachers(notebook)

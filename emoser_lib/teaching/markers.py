@@ -1,7 +1,7 @@
 """Where solutions stand in a notebook, and the notebook without them.
 
-A chapter has ``{solution}`` blocks in its prose. An assignment has nbgrader's markers in its code, and cells tagged
-``teacher``.
+A chapter has ``{solution}`` blocks in its prose, and stubs: cells with nbgrader's markers, as assignments have them.
+These have cells tagged ``teacher`` too.
 """
 
 import re
@@ -38,6 +38,34 @@ def for_students(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.source = re.sub(r"\n{3,}", "\n\n", SOLUTION_BLOCK.sub("", cell.source))
         else:
             cell.source = SOLUTION_LINES.sub(_stub, cell.source)
+    return page
+
+
+def for_readers(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Copy a chapter with stubs to be completed, the code of each folded in a cell below it.
+
+    >>> cell = nbformat.v4.new_code_cell("def f(x):\\n    ### BEGIN SOLUTION\\n    return 2 * x\\n    ### END SOLUTION")
+    >>> stub, folded = for_readers(nbformat.v4.new_notebook(cells=[cell])).cells
+    >>> print(folded.source)
+    <details><summary>The code</summary>
+    <BLANKLINE>
+    ```python
+    def f(x):
+        return 2 * x
+    ```
+    <BLANKLINE>
+    </details>
+    """
+    page = nbformat.from_dict(notebook)
+    page.cells = []
+    for cell in notebook.cells:
+        kept = nbformat.from_dict(cell)
+        page.cells.append(kept)
+        if cell.cell_type == "code" and SOLUTION_LINES.search(cell.source):
+            kept.source = SOLUTION_LINES.sub(_stub, cell.source)
+            code = SOLUTION_LINES.sub(lambda found: found[2].rstrip("\n"), cell.source)
+            folded = f"<details><summary>The code</summary>\n\n```python\n{code}\n```\n\n</details>"
+            page.cells.append(nbformat.v4.new_markdown_cell(folded, id=f"{cell.id}-code"))
     return page
 
 
