@@ -7,7 +7,7 @@ from emoser_lib.corpora.check import Finding, FindingKind, check
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, Corpus
 from emoser_lib.corpora.describe import clip_seconds, describe
 from emoser_lib.corpora.fetch import fetch
-from emoser_lib.corpora.loaders import SOURCES, absolute, cache_home, check_options, data_home, load_corpus
+from emoser_lib.corpora.loaders import SOURCES, absolute, cache_home, check_options, data_home, load_corpus, share_clips
 from emoser_lib.corpora.survey import Survey, survey
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "fetch",
     "load_corpus",
     "read_waveform",
+    "share_clips",
     "survey",
 ]
