@@ -43,6 +43,7 @@ SMALLEST: Mapping[str, Any] = {
     **{"ranks": [2], "alphas": [8], "batch_sizes": [8], "learning_rates": [1e-2], "weights": ["none"]},
     **{"arms": ["published"], "queries": [2], "other_encoders": [], "speech_weights": [0.1], "variants": ["gemma-six"]},
     **{"snr_db": [10], "speeds": [1.1], "seconds": [1], "words_deleted": [0.3], "mapper_layers": 1},
+    **{"sizes": [12], "tested_on": ""},
     **{"words": "nouns", "baselines": ["majority", "text-svm", "audio-svm", "late-fusion"]},
 }
 """Parameter -> value, for the chapters that have it. Words are nouns, as only these can name labels of one's own."""
@@ -53,7 +54,7 @@ OF_ONE = {"10-emosllm": {"weights": "none"}}
 CHECKS = (
     *("corpora.corpus", "corpora.loaders", "corpora.check", "corpora.survey", "experiments.training.folds"),
     *("experiments.training.evaluation", "systems.checkpoints.limits"),
-    *(f"experiments.settings.{name}" for name in ("base", "prepare", "audit", "hearing", "qwen_audio", "reading")),
+    *(f"experiments.settings.{name}" for name in ("base", "prepare", "audit", "hearing", "own", "qwen_audio", "reading")),
     "experiments.settings.robustness",
 )
 """The modules that decide what runs."""

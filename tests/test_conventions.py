@@ -22,8 +22,8 @@ ORDER = {
     ),
     "experiments": ("judging", "training", "settings", "runs", "predicting", "planning"),
     "reporting": (
-        "escaping", "report", "recorded_tables", "tables", "diagrams", "figures", "scores", "transfer", "page",
-        "ledger", "reading", "hearing", "audit", "robustness", "book",
+        "escaping", "report", "recorded_tables", "tables", "diagrams", "figures", "scores", "transfer", "reach",
+        "page", "ledger", "reading", "hearing", "audit", "robustness", "book",
     ),
 }  # fmt: skip
 """By folder, its rooms and files: each uses itself and those before it, never one behind it."""

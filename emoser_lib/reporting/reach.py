@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments.judging.intervals import bootstrap_interval
 from emoser_lib.experiments.training.folds import Fold, fewer_clips
-from emoser_lib.reporting.figures import bare_figure, label_colours
 from emoser_lib.reporting.scores import gold_for, score_on, units_for
 
 FAR = 100_000
@@ -91,27 +89,3 @@ def rise(points: pd.DataFrame) -> str:
     """
     (fewer, before), (more, after) = list(points["macro_f1"].items())[-2:] if len(points) > 1 else [(0, 0.0)] * 2
     return f"goes from {before:.2f} to {after:.2f} (with {fewer} and {more} clips)" if more else "has one point only"
-
-
-def learning_curves(table: pd.DataFrame, chance: float) -> Figure:
-    """Draw `curve_table`: macro-F1 by the number of training clips, one line a system, with intervals.
-
-    Args:
-        table: from `curve_table`.
-        chance: macro-F1 of the commonest label, as a dotted line.
-    """
-    figure, axes = bare_figure(3.2)
-    systems = list(dict.fromkeys(table.index.get_level_values("system")))
-    for place, (system, colour) in enumerate(label_colours(systems).items()):
-        points = table.loc[system]
-        beside = points.index + 0.4 * (place - (len(systems) - 1) / 2)
-        ends = [points["macro_f1"] - points["low"], points["high"] - points["macro_f1"]]
-        axes.errorbar(
-            beside, points["macro_f1"], [end.clip(lower=0) for end in ends], fmt="o-", color=colour, label=system
-        )
-    axes.axhline(chance, color="0.5", linestyle=":", label="majority")
-    axes.set(
-        xlabel="training clips", ylabel="macro-F1", ylim=(0, 1), xticks=sorted(set(table.index.get_level_values(1)))
-    )
-    axes.legend(frameon=False, loc="upper left", ncols=2)
-    return figure
