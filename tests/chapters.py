@@ -54,7 +54,10 @@ OF_ONE = {"10-emosllm": {"weights": "none"}}
 CHECKS = (
     *("corpora.corpus", "corpora.loaders", "corpora.check", "corpora.survey", "experiments.training.folds"),
     *("experiments.training.evaluation", "systems.checkpoints.limits"),
-    *(f"experiments.settings.{name}" for name in ("base", "prepare", "audit", "hearing", "own", "qwen_audio", "reading")),
+    *(
+        f"experiments.settings.{name}"
+        for name in ("base", "prepare", "audit", "hearing", "own", "qwen_audio", "reading")
+    ),
     "experiments.settings.robustness",
 )
 """The modules that decide what runs."""
@@ -102,6 +105,8 @@ CORPORA: Mapping[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str,
     ),
     "no audio": (lambda table: table.assign(id=[f"c{n}" for n in table.index]).drop(columns="audio"), {}),
     "no speakers": (lambda table: table.drop(columns=["speaker", "gender"]), {"scheme": "speaker"}),
+    "no videos": (lambda table: table.drop(columns="video"), {}),
+    "neither videos nor speakers": (lambda table: table.drop(columns=["video", "speaker", "gender"]), {}),
     "no split": (lambda table: table.drop(columns="split"), {"folds": [0], "scheme": "speaker"}),
     "test clips without a label": (_unlabelled, {}),
     "one label missing in the test": (lambda table: table[(table["split"] != "test") | (table["label"] != "fear")], {}),

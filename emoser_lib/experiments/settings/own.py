@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from emoser_lib.corpora import SOURCES, Corpus, check_options, load_corpus
+from emoser_lib.errors import UsageError
 from emoser_lib.experiments.settings.base import BaselineName, Settings, one_of, unit_of
 from emoser_lib.experiments.settings.hearing import ArmName, ProjectorSettings
 from emoser_lib.experiments.training.folds import N_FOLDS
@@ -37,7 +38,10 @@ class OwnSettings(ProjectorSettings):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} has a value twice: {values}")
         if self.tested_on:
-            check_options(self.tested_on, self.tested_on_options)
+            try:
+                check_options(self.tested_on, self.tested_on_options)
+            except UsageError as error:
+                raise ValueError(f"tested_on_options do not fit: {str(error).rstrip('.')}") from None
         elif self.tested_on_options:
             raise ValueError("tested_on_options are given and tested_on is empty: set tested_on to 'folder'")
         return self

@@ -15,7 +15,7 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.experiments.settings.own import OwnSettings
 from emoser_lib.experiments.training.evaluation import evaluation_folds
-from emoser_lib.experiments.training.folds import Fold, chosen_folds, folds, most_folds
+from emoser_lib.experiments.training.folds import Fold, alike_by, chosen_folds, folds, most_folds
 from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
 from emoser_lib.systems.checkpoints.limits import encoder_limits, longest_prompt
 from emoser_lib.systems.classical.baselines import BASELINES
@@ -192,11 +192,13 @@ def _training(looked: _Look, settings: Settings) -> None:
     labels = rows["label"].unique() if settings.trains else looked.corpus.labels
     if len(labels) < 2 and (settings.trains or "words" in looked.given):
         raise DataError(f"{looked.name} has one label only ('{labels[0]}') to tell apart: give it clips of two.")
-    if settings.needs_videos and (unknown := int((rows["video"] == "").sum())):
-        raise DataError(
-            f"{unknown} of {len(rows)} training clips of {looked.name} have no video, and this chapter counts what "
-            "videos give away: fill the column video, or take a corpus that has it, such as demo or emospeech."
-        )
+    if settings.counts_leaks and (unit := alike_by(looked.corpus)) != "video":
+        lacking = "The corpus does not know every clip's video"
+        instead = {
+            "speaker": "what speakers give away is counted instead",
+            "id": "nor who speaks: nothing can leak by it",
+        }
+        looked.notes.append(f"{lacking}{', ' if unit == 'id' else ': '}{instead[unit]}.")
 
 
 def _text(looked: _Look, settings: Settings) -> None:
@@ -330,7 +332,7 @@ def _cuts(looked: _Look, settings: Settings) -> None:
             )
     most = most_folds(corpus, given["scheme"])
     for one in (corpus, looked.corpus):
-        if (by_folds or settings.needs_videos) and most_folds(one) < 2:
+        if (by_folds or settings.counts_leaks) and most_folds(one) < 2:
             raise DataError(
                 f"corpus '{one.name}' has no label with two training clips, no folds can be cut: add clips."
             )
