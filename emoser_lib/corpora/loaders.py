@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Protocol
 
 import pandas as pd
@@ -168,7 +169,9 @@ def load_folder(
     """
     root, columns = _own_root(root, columns), dict(columns or {})
     path = root / table
-    how = "write one with a line per clip, or name yours with table (--table)"
+    tables = sorted(file.name for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))
+    named = f", such as --table {quote(tables[0])}" if tables else ""
+    how = f"write one with a line per clip, or name yours with table (--table){named}"
     theirs = read_table(path, how_to_get=how, quoted=quoted)
     known: dict[str, pd.Series] = {
         name: theirs[columns.get(name, name)] for name in COLUMNS if columns.get(name, name) in theirs
@@ -346,6 +349,36 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
         near = did_you_mean(ours, list(LABELS), 0.8)  # Ärger is no slip for anger, angre is
         if ours not in LABELS and near:
             raise UsageError(f"--label {theirs}={ours}: '{ours}' is no label of the six{near}: correct it.")
+
+
+def load_other(name: str, labels: Mapping[str, str] | None = None, **options: object) -> Corpus:
+    """Load a corpus that a system is tested on, with its labels named as the system's are.
+
+    Args:
+        name: as for `load_corpus`.
+        labels: the corpus's label -> ours, of any corpus; those that are not named stay.
+        options: as for `load_corpus`.
+
+    Raises:
+        UsageError: a label is none of the corpus's; or as `load_corpus`.
+        DataError: as `load_corpus`.
+
+    >>> load_other("demo_theirs", {"joy": "Gioia"}).labels
+    ('anger', 'sadness', 'Gioia', 'calm')
+    """
+    if name == "folder" or not labels:
+        return load_corpus(name, **options, **({"labels": labels} if labels else {}))
+    corpus = load_corpus(name, **options)
+    if unknown := [theirs for theirs in labels if theirs not in corpus.labels]:
+        hint = did_you_mean(unknown[0], list(corpus.labels))
+        raise UsageError(
+            f"corpus '{name}' has no label '{unknown[0]}'{hint}: it has {', '.join(corpus.labels)} (--label "
+            "THEIRS=OURS)."
+        )
+    held_out = {clip: labels.get(label, label) for clip, label in corpus.held_out.items()}
+    frame = corpus.frame.assign(label=corpus.frame["label"].replace(dict(labels)))
+    found = label_set(labels.get(label, label) for label in corpus.labels)
+    return replace(corpus, frame=frame, held_out=held_out, labels=found)
 
 
 class Identified(Protocol):

@@ -64,7 +64,7 @@ def transfer(system: System, corpus: Corpus) -> Transfer:
     if len(shared) < 2:
         raise UsageError(
             f"{system.needs.name} answers {', '.join(system.labels)}, '{corpus.name}' has {', '.join(test.labels)}: "
-            "name two labels of yours as it does (--label THEIRS=OURS)."
+            "name two of the corpus's labels as the system does (--label THEIRS=OURS)."
         )
     rows = test.frame[test.frame["label"].isin(shared)].reset_index(drop=True)
     clips = [Clip(row["audio"], row["transcription"], row["id"]) for row in rows.to_dict("records")]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from emoser_lib.corpora import SOURCES, Corpus, check_options, load_corpus
+from emoser_lib.corpora import SOURCES, Corpus, check_options, load_other
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.settings.base import BaselineName, Settings, one_of, unit_of
 from emoser_lib.experiments.settings.hearing import ArmName, ProjectorSettings
@@ -39,7 +39,9 @@ class OwnSettings(ProjectorSettings):
                 raise ValueError(f"{name} has a value twice: {values}")
         if self.tested_on:
             try:
-                check_options(self.tested_on, self.tested_on_options)
+                named = () if self.tested_on == "folder" else ("labels",)  # of any corpus, see `load_other`
+                options = {name: of for name, of in self.tested_on_options.items() if name not in named}
+                check_options(self.tested_on, options)
             except UsageError as error:
                 raise ValueError(f"tested_on_options do not fit: {str(error).rstrip('.')}") from None
         elif self.tested_on_options:
@@ -68,4 +70,4 @@ class OwnSettings(ProjectorSettings):
 
     def other_corpus(self) -> Corpus | None:
         """Load the corpus that is only tested on, if one is named."""
-        return load_corpus(self.tested_on, **self.tested_on_options) if self.tested_on else None
+        return load_other(self.tested_on, **self.tested_on_options) if self.tested_on else None

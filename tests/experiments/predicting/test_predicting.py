@@ -327,11 +327,21 @@ def test_a_system_is_tested_on_another_corpus(make_run: MakeRun, corpus_folder: 
     assert f"{len(known)} clips" in text[2]
     for words, arguments in (
         ("learnt from clips of 'folder'", ["folder", "--root", str(corpus_folder), "--table", "unsplit.csv"]),
-        ("name two labels of yours as it does (--label", [*there, "--column", "label=Text"]),
+        ("name two of the corpus's labels as the system does (--label", [*there, "--column", "label=Text"]),
     ):
         refused = emoser("transfer", folder, *arguments)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
         assert words in refused.stderr
+
+
+def test_labels_of_a_named_corpus_can_be_named_as_the_system_s(make_run: MakeRun) -> None:
+    folder = str(make_run("03-classical", table="unsplit.csv", evaluate="folds", baselines=["text-svm"]))
+    refused = emoser("transfer", folder, "demo_theirs", "--label", "jo=fear")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+    assert "corpus 'demo_theirs' has no label 'jo' (did you mean 'joy'?)" in refused.stderr
+    told = emoser("transfer", folder, "demo_theirs", "--label", "anger=fear", "--label", "calm=neutral", "--json")
+    assert json.loads(told.stdout)["labels"] == list(LABELS), told.stderr
+    assert json.loads(told.stdout)["left_out"] == {"sadness": 15}
 
 
 @pytest.mark.slow
