@@ -306,7 +306,7 @@ def test_a_corpus_without_labels_and_times_in_seconds_are_found(tmp_path: Path) 
 
 
 def test_a_table_of_a_western_spreadsheet_is_read_and_said(tmp_path: Path) -> None:
-    """Italian, nested by speaker, Windows' separators, semicolons and letters; the options that it needs are offered."""
+    """Italian, nested by speaker, Windows' separators, semicolons and letters; the needed options are offered."""
     table = "Percorso;Trascrizione;Emozione;Parlante;Durata\r\nNiccolò\\a.wav;perché no;Gioia ;Niccolò;2,35\r\n"
     (tmp_path / "elenco.csv").write_bytes(table.encode("cp1252"))
     (tmp_path / "Niccolò").mkdir()
