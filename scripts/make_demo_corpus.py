@@ -33,6 +33,11 @@ from emoser_lib.corpora.generation import (
 )
 from emoser_lib.errors import DataError, EmoserError
 
+OWN_SPEAKERS = ("alba", "carla", "dario", "hugo", "irene")
+"""Who is in the folder of one's own; all others are in the one that it is tested on."""
+
+OWN_LABELS = {"joy": "Alegría", "anger": "Ira", "neutral": "Calma"}
+
 ESPEAK_RATE = 22_050
 WORDS_A_MINUTE = 225
 """Speaking rate at a rate factor of 1."""
@@ -52,7 +57,7 @@ MARGIN_S = 0.06
     help="Folder to write; it must hold distributions.yaml.",
 )
 def main(out: Path) -> None:
-    """Write metadata.csv, latents.csv and audio/*.mp3."""
+    """Write metadata.csv, latents.csv, own.csv, theirs.csv and audio/*.mp3."""
     if shutil.which("espeak-ng") is None:
         raise DataError("espeak-ng is not installed: `apt-get install espeak-ng` or `brew install espeak-ng`.")
     distributions = load_distributions(out / "distributions.yaml")
@@ -73,7 +78,23 @@ def main(out: Path) -> None:
     clips["end_ms"] = clips["start_ms"] + np.round(1000 * np.array(lengths)).astype(int)
     clips[list(COLUMNS)].to_csv(out / "metadata.csv", index=False, lineterminator="\n")
     clips[["id", "cue", *PROSODY, "quality"]].to_csv(out / "latents.csv", index=False, lineterminator="\n")
+    write_own_tables(clips, out)
     report(clips, np.array(lengths), out)
+
+
+def write_own_tables(clips: pd.DataFrame, out: Path) -> None:
+    """Write own.csv and theirs.csv: some of the clips as two people would bring them, no speaker in both."""
+    own = clips[clips["speaker"].isin(OWN_SPEAKERS) & clips["label"].isin(OWN_LABELS)]
+    turn = own.groupby(["speaker", "label"]).cumcount()  # as many clips of each speaker as there are
+    own = own.loc[turn.sort_values(kind="stable").index].groupby("label").head(20).sort_values("speaker", kind="stable")
+    spanish = {"audio": "archivo", "transcription": "texto", "label": "emoción", "speaker": "hablante"}
+    table = own.assign(label=own["label"].map(OWN_LABELS))[list(spanish)].rename(columns=spanish)
+    table.to_csv(out / "own.csv", index=False, sep=";", lineterminator="\n")
+    theirs = clips[~clips["speaker"].isin(OWN_SPEAKERS)]
+    theirs = pd.concat([theirs[theirs["label"] == label].head(15) for label in (*OWN_LABELS, "sadness")])
+    theirs.assign(label=theirs["label"].replace({"neutral": "calm"}))[list(spanish)].to_csv(
+        out / "theirs.csv", index=False, lineterminator="\n"
+    )
 
 
 def speak(clip: pd.Series, voice: Voice) -> np.ndarray:

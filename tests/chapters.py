@@ -43,6 +43,7 @@ SMALLEST: Mapping[str, Any] = {
     **{"ranks": [2], "alphas": [8], "batch_sizes": [8], "learning_rates": [1e-2], "weights": ["none"]},
     **{"arms": ["published"], "queries": [2], "other_encoders": [], "speech_weights": [0.1], "variants": ["gemma-six"]},
     **{"snr_db": [10], "speeds": [1.1], "seconds": [1], "words_deleted": [0.3], "mapper_layers": 1},
+    **{"sizes": [12], "tested_on": ""},
     **{"words": "nouns", "baselines": ["majority", "text-svm", "audio-svm", "late-fusion"]},
 }
 """Parameter -> value, for the chapters that have it. Words are nouns, as only these can name labels of one's own."""
@@ -53,7 +54,10 @@ OF_ONE = {"10-emosllm": {"weights": "none"}}
 CHECKS = (
     *("corpora.corpus", "corpora.loaders", "corpora.check", "corpora.survey", "experiments.training.folds"),
     *("experiments.training.evaluation", "systems.checkpoints.limits"),
-    *(f"experiments.settings.{name}" for name in ("base", "prepare", "audit", "hearing", "qwen_audio", "reading")),
+    *(
+        f"experiments.settings.{name}"
+        for name in ("base", "prepare", "audit", "hearing", "own", "qwen_audio", "reading")
+    ),
     "experiments.settings.robustness",
 )
 """The modules that decide what runs."""
@@ -101,6 +105,8 @@ CORPORA: Mapping[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str,
     ),
     "no audio": (lambda table: table.assign(id=[f"c{n}" for n in table.index]).drop(columns="audio"), {}),
     "no speakers": (lambda table: table.drop(columns=["speaker", "gender"]), {"scheme": "speaker"}),
+    "no videos": (lambda table: table.drop(columns="video"), {}),
+    "neither videos nor speakers": (lambda table: table.drop(columns=["video", "speaker", "gender"]), {}),
     "no split": (lambda table: table.drop(columns="split"), {"folds": [0], "scheme": "speaker"}),
     "test clips without a label": (_unlabelled, {}),
     "one label missing in the test": (lambda table: table[(table["split"] != "test") | (table["label"] != "fear")], {}),

@@ -29,6 +29,10 @@ CHAPTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"best_batch_size": 8, "best_learning_rate": 1e-2},
     ),
     "09-emotion2vec-gemma": ({**TINY, "arms": ["corrected"]}, {"best_arm": "corrected"}),
+    "14-own-recordings": (
+        {"epochs": 1, "device": "cpu", "tested_on": "", "folds": [0], "scheme": "paper"},
+        {"best": "text-svm"},
+    ),
     "10-emosllm": ({**TINY, "queries": [2], "rank": 2, "other_encoders": [], "window_seconds": 1.0}, {}),
 }
 """Chapter -> parameters that are not the demo's, and what its run reports."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from emoser_lib.cli.options import json_option, own_folder, own_folder_options, print_json
+from emoser_lib.cli.options import json_option, own_folder, own_folder_options, pairs, print_json
 from emoser_lib.cli.predict import run_options
-from emoser_lib.corpora import load_corpus
+from emoser_lib.corpora import load_other
 from emoser_lib.experiments.predicting import load_system
 from emoser_lib.reporting.transfer import transfer
 
@@ -31,9 +31,11 @@ def transfer_run(
 ) -> None:
     """Score a trained system on a corpus that it did not learn from, over the labels that both have.
 
-    RUN: a run's folder, its key, or an exported folder. CORPUS: a name, or folder with --root.
+    RUN: a run's folder, its key, or an exported folder. CORPUS: a name, or folder with --root; --label
+    names the labels of either as the system's are.
     """
-    there = load_corpus(corpus, **own_folder(root, table, column, label, quoted))
+    options = own_folder(root, table, column, label if root else (), quoted)
+    there = load_other(corpus, **{"labels": pairs(label, "--label", "joy=Alegría"), **options})
     found = transfer(load_system(run, **which), there)
     if as_json:
         return print_json(found)

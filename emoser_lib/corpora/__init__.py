@@ -7,7 +7,16 @@ from emoser_lib.corpora.check import Finding, FindingKind, check
 from emoser_lib.corpora.corpus import COLUMNS, LABELS, Corpus
 from emoser_lib.corpora.describe import clip_seconds, describe
 from emoser_lib.corpora.fetch import fetch
-from emoser_lib.corpora.loaders import SOURCES, absolute, cache_home, check_options, data_home, load_corpus
+from emoser_lib.corpora.loaders import (
+    SOURCES,
+    absolute,
+    cache_home,
+    check_options,
+    data_home,
+    load_corpus,
+    load_other,
+    share_clips,
+)
 from emoser_lib.corpora.survey import Survey, survey
 
 __all__ = [
@@ -32,6 +41,8 @@ __all__ = [
     "describe",
     "fetch",
     "load_corpus",
+    "load_other",
     "read_waveform",
+    "share_clips",
     "survey",
 ]

@@ -144,6 +144,7 @@ Nothing is downloaded: the archive has about 10 GB of video (licence {licence}; 
 
 _INSTRUCTIONS = {
     "demo": "Nothing to do: the demo corpus is shipped in the package.",
+    **dict.fromkeys(("demo_own", "demo_theirs"), "Nothing to do: it is a part of the demo corpus."),
     "emospeech": _MEACORPUS_AUDIO,
     "meacorpus": _MEACORPUS_AUDIO,
     "elicited_es": _ELICITED_ES_AUDIO,

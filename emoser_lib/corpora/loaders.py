@@ -4,8 +4,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
+from typing import Protocol
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -64,6 +66,19 @@ def load_demo(folder: Path = DEMO_CORPUS_FOLDER) -> Corpus:
     table = read_table(folder / "metadata.csv", need=COLUMNS)
     audio = [str(folder / name) for name in table["audio"]]
     return Corpus("demo", build_frame({**_columns(table), "audio": audio}))
+
+
+def load_demo_own() -> Corpus:
+    """Load 60 clips of the demo corpus from a table such as people bring: Spanish names, three labels, no split."""
+    columns = {"audio": "archivo", "transcription": "texto", "label": "emoción", "speaker": "hablante"}
+    labels = {"Alegría": "joy", "Ira": "anger", "Calma": "calm"}
+    own = load_folder(DEMO_CORPUS_FOLDER, "own.csv", columns, labels)
+    return replace(own, name="demo_own")
+
+
+def load_demo_theirs() -> Corpus:
+    """Load 60 other clips of it, of other speakers and with sadness besides, to test on what `load_demo_own` taught."""
+    return replace(load_folder(DEMO_CORPUS_FOLDER, "theirs.csv"), name="demo_theirs")
 
 
 def load_meacorpus(folder: Path) -> Corpus:
@@ -154,7 +169,9 @@ def load_folder(
     """
     root, columns = _own_root(root, columns), dict(columns or {})
     path = root / table
-    how = "write one with a line per clip, or name yours with table (--table)"
+    tables = sorted(file.name for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))
+    named = f", such as --table {quote(tables[0])}" if tables else ""
+    how = f"write one with a line per clip, or name yours with table (--table){named}"
     theirs = read_table(path, how_to_get=how, quoted=quoted)
     known: dict[str, pd.Series] = {
         name: theirs[columns.get(name, name)] for name in COLUMNS if columns.get(name, name) in theirs
@@ -247,10 +264,18 @@ class Source:
     load: Callable[..., Corpus]
     folder: str | None = None
     """Below ``data_home()``; ``None``: shipped, or named by the caller."""
+    part_of: str | None = None
+    """The corpus that it is cut from."""
 
 
 SOURCES: dict[str, Source] = {
     "demo": Source("500 synthetic Spanish clips, shipped in the package", "CC0 1.0", load_demo),
+    "demo_own": Source(
+        "60 of them as a folder of one's own, with a table in Spanish", "CC0 1.0", load_demo_own, part_of="demo"
+    ),
+    "demo_theirs": Source(
+        "60 others as somebody else's, of other speakers", "CC0 1.0", load_demo_theirs, part_of="demo"
+    ),
     "emospeech": Source(
         "EmoSPeech-IberLEF 2024: 3,000 + 750 clips, the challenge's split", "CC BY-NC 4.0", load_emospeech, "meacorpus"
     ),
@@ -324,6 +349,66 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
         near = did_you_mean(ours, list(LABELS), 0.8)  # Ärger is no slip for anger, angre is
         if ours not in LABELS and near:
             raise UsageError(f"--label {theirs}={ours}: '{ours}' is no label of the six{near}: correct it.")
+
+
+def load_other(name: str, labels: Mapping[str, str] | None = None, **options: object) -> Corpus:
+    """Load a corpus that a system is tested on, with its labels named as the system's are.
+
+    Args:
+        name: as for `load_corpus`.
+        labels: the corpus's label -> ours, of any corpus; those that are not named stay.
+        options: as for `load_corpus`.
+
+    Raises:
+        UsageError: a label is none of the corpus's; or as `load_corpus`.
+        DataError: as `load_corpus`.
+
+    >>> load_other("demo_theirs", {"joy": "Gioia"}).labels
+    ('anger', 'sadness', 'Gioia', 'calm')
+    """
+    if name == "folder" or not labels:
+        return load_corpus(name, **options, **({"labels": labels} if labels else {}))
+    corpus = load_corpus(name, **options)
+    if unknown := [theirs for theirs in labels if theirs not in corpus.labels]:
+        hint = did_you_mean(unknown[0], list(corpus.labels))
+        raise UsageError(
+            f"corpus '{name}' has no label '{unknown[0]}'{hint}: it has {', '.join(corpus.labels)} (--label "
+            "THEIRS=OURS)."
+        )
+    held_out = {clip: labels.get(label, label) for clip, label in corpus.held_out.items()}
+    frame = corpus.frame.assign(label=corpus.frame["label"].replace(dict(labels)))
+    found = label_set(labels.get(label, label) for label in corpus.labels)
+    return replace(corpus, frame=frame, held_out=held_out, labels=found)
+
+
+class Identified(Protocol):
+    """A corpus, or what a record says of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+def share_clips(one: Identified, other: Identified) -> bool:
+    """Say whether two corpora are the same, or cut from the same recordings as far as their names tell.
+
+    >>> demo, own, theirs = map(load_corpus, ("demo", "demo_own", "demo_theirs"))
+    >>> share_clips(own, demo), share_clips(own, theirs)
+    (True, False)
+    """
+    if one.sha256 == other.sha256:
+        return True
+    if not {one.name, other.name} <= SOURCES.keys():
+        return False
+    ours, theirs = SOURCES[one.name], SOURCES[other.name]
+    return (
+        ours.folder == theirs.folder is not None
+        or other.name == ours.part_of
+        or one.name == theirs.part_of
+        or one.name == other.name != "folder"
+    )
 
 
 def source_folder(name: str) -> Path:

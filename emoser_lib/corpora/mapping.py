@@ -8,28 +8,34 @@ from types import MappingProxyType
 
 LOOK_ALIKE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "label": ("label", "emotion", "emocion", "etiqueta", "class", "clase", "category", "categoria", "feeling"),
+        "label": (
+            *("label", "emotion", "emocion", "etiqueta", "class", "clase", "category", "categoria", "feeling"),
+            *("emozione", "etichetta", "emocio", "emocao", "rotulo", "etiquette", "gefuhl", "emozioa"),
+        ),
         "transcription": (
             *("transcription", "transcript", "transcripcion", "text", "texto", "sentence", "frase", "utterance"),
-            *("oracion", "words", "palabras"),
+            *("oracion", "words", "palabras", "trascrizione", "testo", "transcripcio", "transcricao", "texte"),
+            *("phrase", "transkription", "satz"),
         ),
         "audio": (
             *("audio", "file", "filename", "archivo", "fichero", "path", "filepath", "ruta", "wav", "recording"),
-            *("grabacion", "sonido", "sound"),
+            *("grabacion", "sonido", "sound", "percorso", "registrazione", "fitxer", "enregistrament", "arquivo"),
+            *("ficheiro", "gravacao", "fichier", "chemin", "datei", "pfad", "aufnahme"),
         ),
         "speaker": (
             *("speaker", "hablante", "locutor", "locutora", "actor", "actriz", "actress", "voice", "voz", "subject"),
-            *("sujeto", "participant", "participante", "informante", "persona", "person"),
+            *("sujeto", "participant", "participante", "informante", "persona", "person", "parlante", "soggetto"),
+            *("parlant", "locuteur", "falante", "sprecher", "sprecherin"),
         ),
         "split": ("split", "subset", "partition", "particion", "conjunto"),
-        "gender": ("gender", "genero", "sex", "sexo"),
+        "gender": ("gender", "genero", "sex", "sexo", "sesso", "genere", "sexe", "genre", "geschlecht"),
         "video": ("video", "youtube"),
         "id": ("id", "identificador", "identifier", "clip"),
         "start_ms": ("start", "inicio", "comienzo", "onset", "begin"),
         "end_ms": ("end", "fin", "final", "offset"),
     }
 )
-"""Our column -> what people call it in English and Spanish (our choice), without accents."""
+"""Our column -> what people call it in English, Spanish and languages near to them (our choice), without accents."""
 
 
 @dataclass(frozen=True)

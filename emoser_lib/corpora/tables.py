@@ -1,6 +1,7 @@
 """Read a CSV table; whatever is wrong with it is one sentence."""
 
 import csv
+import warnings
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -20,24 +21,19 @@ def read_table(
     ``table.attrs["short_rows"]`` lists such rows; rows without any content are left out, as Excel leaves them.
 
     Args:
-        path: a CSV or TSV file, UTF-8, with or without byte-order mark.
+        path: a CSV or TSV file, UTF-8, with or without byte-order mark; else Windows-1252, with a warning.
         need: columns it must have.
         how_to_get: the way out named when the file is not there.
         quoted: whether quotation marks hold cells together that contain the separator or line breaks. By default in a
             CSV and not in a ``.tsv``, whose cells may begin with a quotation mark of their own (Common Voice).
 
     Raises:
-        DataError: not there, not UTF-8, empty, a row longer than the header, a column twice, or a needed
+        DataError: not there, no text, empty, a row longer than the header, a column twice, or a needed
             one lacking; or a cell that holds what looks like rows, where a lone quotation mark swallowed them.
     """
     if not path.is_file():
         raise DataError(f"{path} is not there: {how_to_get}.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): give yourself access to it.") from None
+    text = _text_of(path)
     if "\0" in text:
         raise DataError(f"{path} is not a text file: save the table as 'CSV UTF-8'.")
     first, _, rest = text.partition("\n")
@@ -76,6 +72,26 @@ def read_table(
             found = ", ".join(table.columns)
             raise DataError(f"{path} has no column '{column}': it has {found}.")
     return table
+
+
+def _text_of(path: Path) -> str:
+    """A table's text: UTF-8, or what a spreadsheet's plain CSV is in the west of Europe, which a warning says."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): give yourself access to it.") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'.") from None
+    if "\0" not in text:
+        said = f"{path} is not UTF-8 and is read as Windows-1252: if letters are wrong, save it as 'CSV UTF-8'"
+        warnings.warn(said, stacklevel=3)
+    return text
 
 
 def _refuse_swallowed_rows(path: Path, rows: list[list[str]], separator: str) -> None:

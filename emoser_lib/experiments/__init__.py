@@ -21,6 +21,7 @@ from emoser_lib.experiments.runs.records import Record, published_records, read_
 from emoser_lib.experiments.settings.audit import AuditSettings
 from emoser_lib.experiments.settings.base import ClassicalSettings, CorpusSettings, ScoringSettings
 from emoser_lib.experiments.settings.hearing import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.settings.own import OwnSettings
 from emoser_lib.experiments.settings.prepare import Prepared, prepare
 from emoser_lib.experiments.settings.qwen_audio import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.settings.reading import GemmaLoraSettings, GemmaZeroShotSettings
@@ -38,6 +39,7 @@ __all__ = [
     "Fold",
     "GemmaLoraSettings",
     "GemmaZeroShotSettings",
+    "OwnSettings",
     "Prepared",
     "QwenLoraSettings",
     "QwenZeroShotSettings",

@@ -299,6 +299,30 @@ def _setting(name: str, value: object) -> str:
     return shown if name == "system" else f"{name} {shown}"
 
 
+def reach_curves(table: pd.DataFrame, chance: float) -> Figure:
+    """Draw `reach.curve_table`: macro-F1 by the number of training clips, one line a system, with intervals.
+
+    Args:
+        table: from `curve_table`.
+        chance: macro-F1 of the commonest label, as a dotted line.
+    """
+    figure, axes = bare_figure(3.2)
+    systems = list(dict.fromkeys(table.index.get_level_values("system")))
+    for place, (system, colour) in enumerate(label_colours(systems).items()):
+        points = table.loc[system]
+        beside = points.index + 0.4 * (place - (len(systems) - 1) / 2)
+        ends = [points["macro_f1"] - points["low"], points["high"] - points["macro_f1"]]
+        axes.errorbar(
+            beside, points["macro_f1"], [end.clip(lower=0) for end in ends], fmt="o-", color=colour, label=system
+        )
+    axes.axhline(chance, color="0.5", linestyle=":", label="majority")
+    axes.set(
+        xlabel="training clips", ylabel="macro-F1", ylim=(0, 1), xticks=sorted(set(table.index.get_level_values(1)))
+    )
+    axes.legend(frameon=False, loc="upper left", ncols=2)
+    return figure
+
+
 def grid_heat_map(table: pd.DataFrame) -> Figure:
     """Draw mean macro-F1 by rank and alpha, as THAU-UPM's Figure 4; a line that says so where there was no grid.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from emoser_lib.corpora import read_waveform
+from emoser_lib.corpora import SAMPLE_RATE, read_waveform
 from emoser_lib.corpora.check import EMPTY_SECONDS, LONGEST_SECONDS, SILENT_PEAK
 from emoser_lib.errors import EmoserError, UsageError
 from emoser_lib.experiments.predicting import Clip, System
@@ -39,6 +39,9 @@ SENTENCES = MappingProxyType(
             "none": "Record a clip, choose a file, or type what is said.",
             "reads": "{system} reads: type what is said.",
             "hears": "{system} hears: record a clip or choose a file.",
+            "unread": "{error}",
+            "over": "{error}",
+            "refused": "{error}",
         },
         "es": {
             "title": "# ¿Qué oyes?\nGraba un clip o elige un archivo. No sale de este ordenador.",
@@ -54,6 +57,9 @@ SENTENCES = MappingProxyType(
             "none": "Graba un clip, elige un archivo o escribe lo que se dice.",
             "reads": "{system} lee: escribe lo que se dice.",
             "hears": "{system} oye: graba un clip o elige un archivo.",
+            "unread": "{name} no se puede leer como sonido: graba otro clip o elige otro archivo (en inglés: {error})",
+            "over": "{system} no oye tanto de una vez: graba un clip de menos de {most:.0f} s.",
+            "refused": "{system} no puede responder (en inglés: {error})",
         },
     }
 )
@@ -78,11 +84,12 @@ def look(path: str | None, language: str) -> tuple[Figure | None, list[str]]:
     """
     if not path:
         return None, []
+    say = SENTENCES[language]
     try:
         waveform = read_waveform(path)
     except EmoserError as error:
-        return None, [_unnamed(error, path)]
-    say, seconds = SENTENCES[language], len(waveform) / 16_000
+        return None, [say["unread"].format(**_error(error, path))]
+    seconds = len(waveform) / SAMPLE_RATE
     if seconds < EMPTY_SECONDS:
         return None, [say["short"].format(milliseconds=1000 * seconds, least=1000 * EMPTY_SECONDS)]
     known = []
@@ -118,17 +125,24 @@ def answers_of(
             sentences.append(say["hears"].format(system=needs.name))
         else:
             try:
+                seconds = len(read_waveform(path)) / SAMPLE_RATE if path and needs.hears else 0
+                kind = "over" if seconds > LONGEST_SECONDS else "refused"
+            except EmoserError:
+                kind = "unread"
+            try:
                 [row] = system.predict_proba([Clip(path or "", said)])
                 answer = dict(zip(system.labels, row.tolist(), strict=True))
             except EmoserError as error:
-                sentences.append(_unnamed(error, path))
+                told = say[kind].format(**_error(error, path), system=needs.name, most=LONGEST_SECONDS)
+                sentences.append(told)
         found.append(answer)
     return found, list(dict.fromkeys(sentences))
 
 
-def _unnamed(error: EmoserError, path: str | None) -> str:
-    """The sentence without the path of the temporary copy, which says nothing to who chose the file."""
-    return str(error).replace(path, Path(path).name) if path else str(error)
+def _error(error: EmoserError, path: str | None) -> dict[str, str]:
+    """The library's sentence, and the file's name: not the path of the copy, which says nothing to who chose it."""
+    name = Path(path).name if path else ""
+    return {"error": str(error).replace(path, name) if path else str(error), "name": name}
 
 
 @contextmanager

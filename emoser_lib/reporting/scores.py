@@ -244,7 +244,8 @@ def _shared_share(corpus: Corpus, cuts: list[Fold]) -> float:
     return float(pd.concat([shares_video(corpus, cut.train, cut.validation) for cut in cuts]).mean())
 
 
-def shares_video(corpus: Corpus, train: Sequence[str], held_out: Sequence[str]) -> pd.Series:
-    """Say of each held-out clip, by id, whether its video gives training clips too."""
-    video = corpus.frame.set_index("id")["video"]
+def shares_video(corpus: Corpus, train: Sequence[str], held_out: Sequence[str], unit: str = "video") -> pd.Series:
+    """Say of each held-out clip, by id, whether its video (or another ``unit``, see `alike_by`) gives training clips
+    too."""
+    video = corpus.frame.set_index("id", drop=False)[unit]
     return video.loc[list(held_out)].isin(set(video.loc[list(train)]) - {""})

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from emoser_lib.corpora import SOURCES, Corpus
+from emoser_lib.corpora import Corpus, share_clips
 from emoser_lib.corpora.corpus import label_set
 from emoser_lib.errors import UsageError
 from emoser_lib.experiments.predicting import Clip, System
@@ -54,8 +54,7 @@ def transfer(system: System, corpus: Corpus) -> Transfer:
         DataError: an audio file cannot be read.
     """
     learnt = system.corpus
-    folder = SOURCES[corpus.name].folder if corpus.name in SOURCES else None
-    if corpus.sha256 == learnt.sha256 or (folder and learnt.name in SOURCES and SOURCES[learnt.name].folder == folder):
+    if share_clips(corpus, learnt):
         raise UsageError(
             f"{system.needs.name} learnt from clips of '{corpus.name}' ('{learnt.name}'), so it is no test: name "
             "another corpus."
@@ -65,7 +64,7 @@ def transfer(system: System, corpus: Corpus) -> Transfer:
     if len(shared) < 2:
         raise UsageError(
             f"{system.needs.name} answers {', '.join(system.labels)}, '{corpus.name}' has {', '.join(test.labels)}: "
-            "name two labels of yours as it does (--label THEIRS=OURS)."
+            "name two of the corpus's labels as the system does (--label THEIRS=OURS)."
         )
     rows = test.frame[test.frame["label"].isin(shared)].reset_index(drop=True)
     clips = [Clip(row["audio"], row["transcription"], row["id"]) for row in rows.to_dict("records")]
@@ -86,6 +85,16 @@ def transfer(system: System, corpus: Corpus) -> Transfer:
         left_out=dict(Counter(label for label in test.frame["label"] if label not in shared)),
         scores={str(name): value for name, value in table.to_dict("records")[0].items()},
     )
+
+
+def transfer_table(found: Transfer) -> pd.DataFrame:
+    """Set the scores at home and elsewhere side by side: one row a corpus, macro-F1 and UAR with their intervals."""
+    rows = {
+        f"{found.learnt_from}, {found.judged}": found.own,
+        f"{found.tested_on}, not learnt from": found.scores,
+    }
+    columns = ["macro_f1", "low", "high", "uar", "uar_low", "uar_high", "n"]
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).rename_axis("tested on")
 
 
 def _labelled(corpus: Corpus) -> Corpus:

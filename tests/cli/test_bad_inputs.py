@@ -135,7 +135,7 @@ TABLES: dict[str, bytes] = {
     "header alone": b"id,transcription,label\n",
     "zero byte": b"id,transcription\na,ho\0la\n",
     "utf-16": "id,transcription\na,hola\n".encode("utf-16"),
-    "latin-1": "id,transcription\na,mañana\n".encode("latin-1"),
+    "no text": b"id,transcription\na,ma\x81ana\n",
     "excel": b"PK\x03\x04" + bytes(200),
     "sqlite": b"SQLite format 3\0" + bytes(200),
     "page": b"<!DOCTYPE html><html><body>404</body></html>",

@@ -303,3 +303,24 @@ def test_our_side_of_a_label_is_checked(tmp_path: Path) -> None:
 def test_a_corpus_without_labels_and_times_in_seconds_are_found(tmp_path: Path) -> None:
     read = own_table(tmp_path, "id,transcription,emoción,start_ms,end_ms\na,x,Ira,1.5,4.5\nb,y,Ira,10,12.25\n")
     assert {"no labels", "times in seconds"} <= {str(f.kind) for f in check(read)}
+
+
+def test_a_table_of_a_western_spreadsheet_is_read_and_said(tmp_path: Path) -> None:
+    """Italian, nested by speaker, Windows' separators, semicolons and letters; the needed options are offered."""
+    table = "Percorso;Trascrizione;Emozione;Parlante;Durata\r\nNiccolò\\a.wav;perché no;Gioia ;Niccolò;2,35\r\n"
+    (tmp_path / "elenco.csv").write_bytes(table.encode("cp1252"))
+    (tmp_path / "Niccolò").mkdir()
+    (tmp_path / "Niccolò/a.wav").touch()
+    with pytest.raises(DataError, match=r"such as --table elenco\.csv"):
+        load_corpus("folder", root=tmp_path)
+    with (
+        pytest.warns(UserWarning, match="is read as Windows-1252: if letters are wrong"),
+        pytest.raises(DataError, match="label=Emozione --column transcription=Trascrizione --column audio=Percorso"),
+    ):
+        load_corpus("folder", root=tmp_path, table="elenco.csv")
+    columns = {"audio": "Percorso", "transcription": "Trascrizione", "label": "Emozione", "speaker": "Parlante"}
+    with pytest.warns(UserWarning):
+        corpus = load_corpus("folder", root=tmp_path, table="elenco.csv", columns=columns)
+    [row] = corpus.frame.to_dict("records")
+    assert (row["transcription"], row["label"], row["speaker"]) == ("perché no", "Gioia", "Niccolò")
+    assert Path(row["audio"]).is_file()

@@ -140,6 +140,14 @@ CLIP = DEMO.waveform(DEMO.frame["id"].iloc[0])
 SOUNDS = list(DEMO.frame["id"].iloc[:5])
 FEW, KINDS = ["text-svm", "whisper-gemma", "late-fusion"], {"noise, dB": 4, "seconds heard": 3, "words deleted": 3}
 
+
+def reach(systems: int, clips: tuple[int, ...]) -> pd.DataFrame:
+    names = [f"{LONG[0]} {number}"[-24:] for number in range(systems)]
+    index = pd.MultiIndex.from_product([names, clips], names=["system", "clips"])
+    value = np.linspace(0.1, 0.9, len(index))
+    return pd.DataFrame({"macro_f1": value, "low": value - 0.1, "high": value + 0.1}, index=index)
+
+
 CASES: dict[str, tuple[Callable[[], Figure], ...]] = {
     "adapter_curves": (
         lambda: figures.adapter_curves(*learnt({"rank": [4, 16], "alpha": [8, 32, 512]}, 3)),
@@ -190,6 +198,10 @@ CASES: dict[str, tuple[Callable[[], Figure], ...]] = {
     "packed_mask": (
         lambda: figures.packed_mask(np.tri(80, dtype=bool), 40),
         lambda: figures.packed_mask(np.tri(3000, dtype=bool), 12),
+    ),
+    "reach_curves": (
+        lambda: figures.reach_curves(reach(2, (16, 32, 48)), 0.2),
+        lambda: figures.reach_curves(reach(4, (8, 12, 16, 24, 32, 48, 160)), 0.2),
     ),
     "reliability_figure": (
         lambda: robustness_figures.reliability_figure(lines_of("way", FEW, confidence=(0, 1), accuracy=(0, 1))),

@@ -86,6 +86,19 @@ def test_what_cannot_be_answered_is_one_sentence(systems: list[System], sounds: 
     assert len(sentences) == 1 and "page.wav cannot be read as audio (it is a web page)" in sentences[0]
 
 
+def test_errors_are_in_the_page_s_language(systems: list[System], runs: Path, sounds: Path) -> None:
+    """What the library says in English stands in brackets; what the page can say by itself, it does."""
+    found, [unread] = answers_of(systems, str(sounds / "page.wav"), "tengo miedo", "es")
+    assert [answer is None for answer in found] == [True, False, True]
+    assert unread.startswith("page.wav no se puede leer como sonido: graba otro clip") and "it is a web page" in unread
+    assert look(str(sounds / "page.wav"), "es") == (None, [unread])
+    hears = load_system(finished_run(runs.parents[1], runs.parents[2] / "own", "08-whisper-gemma")).load()
+    expected = "whisper-gemma no oye tanto de una vez: graba un clip de menos de 30 s."
+    assert answers_of([hears], str(sounds / "long.wav"), "tengo miedo", "es") == ([None], [expected])
+    assert "hears 30 s at once" in answers_of([hears], str(sounds / "long.wav"), "tengo miedo", "en")[1][0]
+    assert look(str(sounds / "short.wav"), "es")[1] == ["El clip dura 10 ms; hacen falta al menos 30 ms."]
+
+
 def test_the_command_is_refused_in_one_sentence(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert SENTENCES["en"].keys() == SENTENCES["es"].keys()
     monkeypatch.setitem(sys.modules, "gradio", None)

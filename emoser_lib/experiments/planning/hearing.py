@@ -35,6 +35,7 @@ from emoser_lib.experiments.settings.hearing import (
     RefitSettings,
     WhisperGemmaSettings,
 )
+from emoser_lib.experiments.settings.own import OwnSettings
 from emoser_lib.experiments.settings.robustness import RobustnessSettings
 from emoser_lib.systems.declared import AudioSystem
 from emoser_lib.systems.hearing.bridges import Joined, places
@@ -157,6 +158,9 @@ def trained_systems(settings: AudioSettings) -> list[PlannedTraining]:
             ]
         case RobustnessSettings():
             return [PlannedTraining(settings.arm, settings.encoder, settings.system(), 1)]
+        case OwnSettings():
+            points = 1 + len(settings.sizes)
+            return [PlannedTraining(settings.arm, settings.encoder, settings.system(), folds * points + 1)]
         case EmosllmSettings():
             cuts = 1 if refit else folds
             other = settings.system(transcript=not settings.transcript)

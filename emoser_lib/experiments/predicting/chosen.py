@@ -8,11 +8,12 @@ from typing import Any
 from emoser_lib.corpora import Corpus
 from emoser_lib.errors import UsageError, did_you_mean
 from emoser_lib.experiments.predicting.asked import Needs
-from emoser_lib.experiments.predicting.kept import prompt_of
+from emoser_lib.experiments.predicting.kept import Execution, prompt_of
 from emoser_lib.experiments.runs.records import Record
 from emoser_lib.experiments.settings.base import ClassicalSettings, Settings
 from emoser_lib.experiments.settings.chapters import CHAPTERS
 from emoser_lib.experiments.settings.hearing import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.settings.own import OwnSettings
 from emoser_lib.experiments.settings.prepare import prepare
 from emoser_lib.experiments.settings.qwen_audio import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.settings.reading import GemmaLoraSettings, GemmaZeroShotSettings
@@ -104,6 +105,13 @@ def _emotion2vec_gemma(settings: Emotion2vecGemmaSettings, metrics: Mapping[str,
     return Chosen(name, settings.system(arm), f"arm {arm}", used, True, settings.refit, judged, context)
 
 
+def _own(settings: OwnSettings, metrics: Mapping[str, Any], name: str) -> Chosen:
+    judged, whisper = _folds(settings), settings.system()
+    if name in BASELINES:
+        return Chosen(name, name, "as the run set it", {}, True, False, judged)
+    return Chosen(name, whisper, "as the run set it", _ears_and_llm(settings), True, False, judged, settings.hears)
+
+
 def _emosllm(settings: EmosllmSettings, metrics: Mapping[str, Any], name: str) -> Chosen:
     used, judged = _ears_and_llm(settings), _judged(settings)
     return Chosen(name, settings.system(), "", used, True, settings.refit, judged, settings.hears)
@@ -123,9 +131,10 @@ CHOOSE: Mapping[type[Settings], tuple[str, Callable[[Any, Mapping[str, Any], str
         WhisperGemmaSettings: ("whisper-gemma", _whisper_gemma),
         Emotion2vecGemmaSettings: ("emotion2vec-gemma", _emotion2vec_gemma),
         EmosllmSettings: ("emosllm", _emosllm),
+        OwnSettings: ("", _own),
     }
 )
-"""Settings of the chapters with a system that answers -> its name (of baselines: as the record has them), and what
+"""Settings of the chapters with a system that answers -> its name (of several: as the record has them), and what
 finds its declaration."""
 
 
@@ -148,7 +157,8 @@ def chosen_name(record: Record, system: str | None = None) -> str:
     known = _settings_class(record)
     if known is None or known not in CHOOSE:
         raise UsageError(
-            f"{record.notebook} leaves no system that answers about clips: name a run of a chapter from 03 to 10."
+            f"{record.notebook} leaves no system that answers about clips: name a run of a chapter from 03 to 10, "
+            "or of 14."
         )
     own = CHOOSE[known][0]
     names = [own] if own else list(record.metrics["scores"])
@@ -191,7 +201,7 @@ SCORE_NAMES: Sequence[str] = ("macro_f1", "low", "high", "paper_low", "paper_hig
 """Of the record's scores, those that an export tells, with ``accuracy`` and ``n``."""
 
 
-def scores_of(record: Record, chosen: Chosen) -> dict[str, float | None]:
+def scores_of(record: Execution, chosen: Chosen) -> dict[str, float | None]:
     """Return the record's scores of the system that was chosen, with their intervals."""
     table = record.metrics.get("scores", {})
     likelihood = "label likelihood" + (", calibrated" if chosen.calibrated else "")

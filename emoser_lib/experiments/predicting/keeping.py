@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from emoser_lib.experiments.predicting.kept import (
     BRIDGE_WEIGHTS,
     CLASSICAL_FILE,
     SYSTEM_FILE,
+    Execution,
     KeptSystem,
     UsedCheckpoint,
     declared_fields,
     prompt_of,
 )
 from emoser_lib.experiments.predicting.parts import LoadedParts, load_parts
-from emoser_lib.experiments.runs.records import Record
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.experiments.training.audio import train_audio_cell, trained_system
 from emoser_lib.experiments.training.evaluation import evaluation_folds, fit_on
@@ -43,13 +42,13 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """PEFT's own layout."""
 
 
-def keep_system(record: Record, settings: Settings, chosen: Chosen, folder: Path, device: str = "auto") -> None:
+def keep_system(record: Execution, settings: Settings, chosen: Chosen, folder: Path, device: str = "auto") -> None:
     """Write a run's chosen system into a folder, whole or not at all; what the run trained itself is in the cell cache.
 
-    After folds only, it is trained now, which a warning says.
+    After folds only, it is trained now.
 
     Args:
-        record: of the run.
+        record: of the run, or one that still goes on.
         settings: its own.
         chosen: what it chose.
         folder: a new one, or one that is replaced.
@@ -74,9 +73,6 @@ def keep_system(record: Record, settings: Settings, chosen: Chosen, folder: Path
         raise DataError(
             f"checkpoint {other[0]} has other weights than in the run (its sha256 differs): repeat the run."
         )
-    if chosen.trained and not chosen.refitted:
-        what = f"{chosen.name} ({chosen.summary or 'as the run set it'})"
-        warnings.warn(f"folds only judge: {what} is trained once on all labelled clips, kept in {folder}", stacklevel=2)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as name:
         partial = Path(name) / folder.name
@@ -141,7 +137,7 @@ def _copy_adapter(source: Path, folder: Path) -> None:
 
 
 def _described(
-    record: Record, settings: Settings, chosen: Chosen, corpus: Corpus, used: list[UsedCheckpoint], learnt: int
+    record: Execution, settings: Settings, chosen: Chosen, corpus: Corpus, used: list[UsedCheckpoint], learnt: int
 ) -> KeptSystem:
     system = chosen.declared
     assert record.corpus is not None

@@ -3,16 +3,16 @@
 A run keeps its systems so, and an exported folder is the same with a card: both are opened by the same code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from emoser_lib.errors import DataError
-from emoser_lib.experiments.runs.records import CorpusUsed
+from emoser_lib.experiments.runs.records import Checkpoint, CorpusUsed
 from emoser_lib.systems.declared import AudioSystem, Bridge, Context, Linear, Own, Queries, TextSystem
 from emoser_lib.systems.prompts.audio import audio_prompt
 from emoser_lib.systems.prompts.text import Prompt, prompt_named
@@ -26,6 +26,28 @@ BRIDGE_WEIGHTS = "bridge.safetensors"
 CLASSICAL_FILE = "classifier.skops"
 
 BRIDGES: Mapping[str, type[Bridge]] = MappingProxyType({kind.__name__: kind for kind in (Linear, Queries, Own)})
+
+
+class Execution(Protocol):
+    """What is asked of the execution that a system is from: a `Record`, or one that still goes on."""
+
+    @property
+    def notebook(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def date(self) -> str: ...
+
+    @property
+    def corpus(self) -> CorpusUsed | None: ...
+
+    @property
+    def checkpoints(self) -> Sequence[Checkpoint]: ...
+
+    @property
+    def metrics(self) -> Mapping[str, Any]: ...
 
 
 class UsedCheckpoint(Immutable):

@@ -1,5 +1,6 @@
 """`load_system`: a system that a run has trained, asked about clips as a scikit-learn classifier is."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from emoser_lib.errors import UsageError
 from emoser_lib.experiments.predicting.asked import AskedClips, Clip, Needs, asked_corpus, check_clips, named_clips
 from emoser_lib.experiments.predicting.chosen import Chosen, chosen, chosen_name, needs_of
 from emoser_lib.experiments.predicting.found import find_system
-from emoser_lib.experiments.predicting.kept import SYSTEM_FILE, read_kept
+from emoser_lib.experiments.predicting.kept import SYSTEM_FILE, Execution, read_kept
 from emoser_lib.experiments.runs.records import CorpusUsed, Record
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.files import locked
@@ -50,7 +51,7 @@ class OfRun:
     """A run's system that is not kept yet: trained, or taken from the cell cache, when it is needed."""
 
     folder: Path
-    record: Record
+    record: Execution
     settings: Settings
     chosen: Chosen
 
@@ -72,6 +73,10 @@ class OfRun:
         path = kept_folder(self.folder, self.chosen.name)
         with locked(path.parent / ".lock"):
             if not _is_kept(path, self.record):
+                if isinstance(self.record, Record) and self.chosen.trained and not self.chosen.refitted:
+                    what = f"{self.chosen.name} ({self.chosen.summary or 'as the run set it'})"
+                    said = f"folds only judge: {what} is trained once on all labelled clips, kept in {path}"
+                    warnings.warn(said, stacklevel=2)
                 keep_system(self.record, self.settings, self.chosen, path, device)
         return path
 
@@ -218,6 +223,6 @@ def kept_folder(run: Path, name: str) -> Path:
     return run / SYSTEMS_FOLDER / name
 
 
-def _is_kept(path: Path, record: Record) -> bool:
+def _is_kept(path: Path, record: Execution) -> bool:
     """Whether it is there, and of this execution of the run, not of an earlier one."""
     return (path / SYSTEM_FILE).is_file() and read_kept(path).recorded == record.date

@@ -17,7 +17,7 @@ class AuditSettings(ProjectorSettings):
     """Settings of 12-audit."""
 
     reads = True
-    needs_videos = True
+    counts_leaks = True
 
     system: BaselineName
     prompt: Annotated[str, one_of(PROMPTS, "prompt")]

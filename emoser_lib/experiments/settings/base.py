@@ -74,8 +74,8 @@ class Settings(BaseModel):
     """Whether anything is trained on the corpus."""
     reads: ClassVar[bool] = False
     """Whether the chapter's own systems read transcriptions, whatever the parameters."""
-    needs_videos: ClassVar[bool] = False
-    """Whether what videos give away is counted."""
+    counts_leaks: ClassVar[bool] = False
+    """Whether what videos or speakers give away is counted, on folds that no parameter names."""
     compared: ClassVar[tuple[str, ...]] = ()
     """The baselines that are trained beside the chapter's systems, where no parameter names them."""
 

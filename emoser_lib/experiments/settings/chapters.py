@@ -3,6 +3,7 @@
 from emoser_lib.experiments.settings.audit import AuditSettings
 from emoser_lib.experiments.settings.base import ClassicalSettings, CorpusSettings, ScoringSettings, Settings
 from emoser_lib.experiments.settings.hearing import EmosllmSettings, Emotion2vecGemmaSettings, WhisperGemmaSettings
+from emoser_lib.experiments.settings.own import OwnSettings
 from emoser_lib.experiments.settings.qwen_audio import QwenLoraSettings, QwenZeroShotSettings
 from emoser_lib.experiments.settings.reading import GemmaLoraSettings, GemmaZeroShotSettings
 from emoser_lib.experiments.settings.robustness import RobustnessSettings
@@ -22,6 +23,7 @@ CHAPTERS: dict[str, type[Settings]] = {
         EmosllmSettings,
         AuditSettings,
         RobustnessSettings,
+        OwnSettings,
     )
 }
 """By the name in a notebook's metadata, ``emoser.settings``."""

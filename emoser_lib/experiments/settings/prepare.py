@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from emoser_lib.corpora import SOURCES, Corpus, Survey, data_home, load_corpus, survey
+from emoser_lib.corpora import SOURCES, Corpus, Survey, data_home, load_corpus, share_clips, survey
 from emoser_lib.corpora.check import EMPTY_SECONDS
 from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.settings.base import Settings
+from emoser_lib.experiments.settings.own import OwnSettings
 from emoser_lib.experiments.training.evaluation import evaluation_folds
-from emoser_lib.experiments.training.folds import Fold, chosen_folds, folds, most_folds
+from emoser_lib.experiments.training.folds import Fold, alike_by, chosen_folds, folds, most_folds
 from emoser_lib.systems.checkpoints.catalogue import CheckpointKind
 from emoser_lib.systems.checkpoints.limits import encoder_limits, longest_prompt
 from emoser_lib.systems.classical.baselines import BASELINES
@@ -53,7 +54,8 @@ def is_here(settings: Settings) -> bool:
     >>> is_here(CorpusSettings.check(corpus="demo", seed=0))
     True
     """
-    folders = (SOURCES[name].folder for name in {settings.corpus, getattr(settings, "heard", settings.corpus)})
+    names = {settings.corpus, *(name for of in ("heard", "tested_on") if (name := getattr(settings, of, "")))}
+    folders = (SOURCES[name].folder for name in names)
     return all(folder is None or (data_home() / folder).is_dir() for folder in folders)
 
 
@@ -83,7 +85,9 @@ def prepare(settings: AnySettings) -> Prepared[AnySettings]:
     baselines = _baselines(looked, settings)
     _models(looked)
     _cuts(looked, settings)
+    _curve(looked)
     _predictions(looked)
+    _tested_on(looked, settings, baselines)
     return Prepared(
         settings=settings.model_copy(update=looked.changed),
         corpus=corpus,
@@ -188,11 +192,13 @@ def _training(looked: _Look, settings: Settings) -> None:
     labels = rows["label"].unique() if settings.trains else looked.corpus.labels
     if len(labels) < 2 and (settings.trains or "words" in looked.given):
         raise DataError(f"{looked.name} has one label only ('{labels[0]}') to tell apart: give it clips of two.")
-    if settings.needs_videos and (unknown := int((rows["video"] == "").sum())):
-        raise DataError(
-            f"{unknown} of {len(rows)} training clips of {looked.name} have no video, and this chapter counts what "
-            "videos give away: fill the column video, or take a corpus that has it, such as demo or emospeech."
-        )
+    if settings.counts_leaks and (unit := alike_by(looked.corpus)) != "video":
+        lacking = "The corpus does not know every clip's video"
+        instead = {
+            "speaker": "what speakers give away is counted instead",
+            "id": "nor who speaks: nothing can leak by it",
+        }
+        looked.notes.append(f"{lacking}{', ' if unit == 'id' else ': '}{instead[unit]}.")
 
 
 def _text(looked: _Look, settings: Settings) -> None:
@@ -326,7 +332,7 @@ def _cuts(looked: _Look, settings: Settings) -> None:
             )
     most = most_folds(corpus, given["scheme"])
     for one in (corpus, looked.corpus):
-        if (by_folds or settings.needs_videos) and most_folds(one) < 2:
+        if (by_folds or settings.counts_leaks) and most_folds(one) < 2:
             raise DataError(
                 f"corpus '{one.name}' has no label with two training clips, no folds can be cut: add clips."
             )
@@ -362,6 +368,40 @@ def _cuts(looked: _Look, settings: Settings) -> None:
     speakers = corpus.frame.set_index("id")["speaker"]
     if given["scheme"] == "speaker" and any(speakers[list(cut.validation)].nunique() < 2 for cut in whole):
         looked.notes.append("A fold leaves one speaker out: intervals of it alone are drawn by clip.")
+
+
+def _curve(looked: _Look) -> None:
+    """The points of a learning curve that lie below a whole training part, with a clip of each label."""
+    given, corpus = looked.given, looked.corpus
+    if not given.get("sizes"):
+        return
+    cuts = chosen_folds(corpus, given["scheme"], given["folds"], given["train_clips"])
+    labels, whole = len(set(corpus.training()["label"])), min(len(cut.train) for cut in cuts)
+    kept = [size for size in given["sizes"] if labels <= size <= whole - labels]
+    if kept != given["sizes"]:
+        looked.derive("sizes", kept, f"A training part has {whole} clips of {labels} labels")
+
+
+def _tested_on(looked: _Look, settings: Settings, baselines: tuple[str, ...]) -> None:
+    """The other corpus has labels in common, and all that the systems read and hear."""
+    if not isinstance(settings, OwnSettings) or (other := settings.other_corpus()) is None:
+        return
+    name, shared = f"tested_on is '{other.name}'", [label for label in looked.corpus.labels if label in other.labels]
+    if share_clips(other, looked.corpus):
+        raise UsageError(f"{name}, which has clips of '{looked.corpus.name}', so it is no test: name another corpus.")
+    if len(shared) < 2:
+        raise UsageError(
+            f"{name}, which has the labels {', '.join(other.labels)}, and {looked.name} has "
+            f"{', '.join(looked.corpus.labels)}: name two of its labels as here (labels in tested_on_options)."
+        )
+    rows = other.frame[other.frame["label"].isin(shared)]
+    reads = looked.given["transcript"] or any("text" in _parts(baseline) for baseline in baselines)
+    if reads and (empty := int((rows["transcription"].str.strip() == "").sum())):
+        raise UsageError(
+            f"{name}, of which {empty} of {len(rows)} clips have no transcription, and systems trained here read: set "
+            "transcript to false and baselines to ['audio-svm'], or leave tested_on empty."
+        )
+    _hearable(looked, other, survey(other))
 
 
 def _predictions(looked: _Look) -> None:

@@ -102,6 +102,20 @@ def most_folds(corpus: Corpus, scheme: str = "paper") -> int:
     return int(min(N_FOLDS, groups.nunique(), rows["label"].value_counts().max() if len(rows) else 0))
 
 
+def alike_by(corpus: Corpus) -> str:
+    """Name the column that says which clips are alike: their video, else who speaks, else "id", each clip alone.
+
+    It is known of every clip that is learnt from or scored, and two folds can be cut by it.
+
+    >>> from emoser_lib.corpora import load_corpus
+    >>> alike_by(load_corpus("demo")), alike_by(load_corpus("demo_own"))
+    ('video', 'speaker')
+    """
+    rows = pd.concat([corpus.training(), corpus.labelled_test()])
+    known = (unit for unit in ("video", "speaker") if (rows[unit] != "").all() and most_folds(corpus, unit) > 1)
+    return next(known, "id")
+
+
 def _groups(name: str, rows: pd.DataFrame, scheme: str, n_splits: int) -> np.ndarray:
     column = "speaker" if scheme == "session" else scheme
     empty = rows["id"][rows[column] == ""]

@@ -11,6 +11,7 @@ from emoser_lib.corpora import Corpus
 from emoser_lib.experiments import Fold, paired_bootstrap, predict_by_folds
 from emoser_lib.experiments.judging.simulations import ALIKE, can_have, coverage, own_noise, power, selection_optimism
 from emoser_lib.experiments.training.cells import Cell
+from emoser_lib.experiments.training.folds import alike_by
 from emoser_lib.reporting.audit.groups import TAILS, by_group, group_difference
 from emoser_lib.reporting.audit.leakage import Leakage, majority, video_majority
 from emoser_lib.reporting.hearing.audio_systems import epochs_table
@@ -61,17 +62,20 @@ def seen_unseen(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Compare a system's scores on clips whose video is in training too with those on clips of new videos.
 
-    Whole videos are drawn for the intervals: clips of one are alike.
+    Whole videos are drawn for the intervals: clips of one are alike. Where videos are not known, it is speakers (or
+    clips) instead, see `alike_by`.
 
     Returns:
         One row each, see `groups.by_group`; and their difference, see `groups.group_difference`, empty where one of
         the two has no interval.
     """
-    seen = pd.concat([shares_video(corpus, cut.train, cut.validation) for cut in cuts])
-    named = seen.map({True: "seen", False: "unseen"}).rename("videos")
-    table = by_group(corpus, predicted, named, resamples, seed, by="video")
+    unit = alike_by(corpus)
+    seen = pd.concat([shares_video(corpus, cut.train, cut.validation, unit) for cut in cuts])
+    named = seen.map({True: "seen", False: "unseen"}).rename("clips" if unit == "id" else f"{unit}s")
+    by = "" if unit == "id" else unit
+    table = by_group(corpus, predicted, named, resamples, seed, by=by)
     both = len(table) > 1 and table["low"].notna().all()
-    return table, group_difference(corpus, predicted, named, resamples, seed, by="video") if both else {}
+    return table, group_difference(corpus, predicted, named, resamples, seed, by=by) if both else {}
 
 
 def without_the_clip(corpus: Corpus, cut: Fold, seed: int = 0) -> dict[str, pd.Series]:
@@ -79,13 +83,14 @@ def without_the_clip(corpus: Corpus, cut: Fold, seed: int = 0) -> dict[str, pd.S
 
     What the corpus does not know of its clips is left out.
     """
+    unit = alike_by(corpus)
     made = {
         known: predict_from_metadata(corpus, known, cut.train, cut.validation, seed) for known in known_metadata(corpus)
     }
     labels = corpus.training().set_index("id")["label"].loc[list(cut.train)]
     most = majority(list(labels), Counter(labels), corpus.labels)
     return made | {
-        "video, by the rule": video_majority(corpus, cut.train, cut.validation),
+        f"{unit}, by the rule": video_majority(corpus, cut.train, cut.validation, unit),
         "majority": pd.Series(most, index=pd.Index(cut.validation, name="id")),
     }
 

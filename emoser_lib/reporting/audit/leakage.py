@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from emoser_lib.corpora import Corpus
-from emoser_lib.errors import DataError
 from emoser_lib.experiments import Fold, folds
 from emoser_lib.experiments.judging.scoring import LabelScore
+from emoser_lib.experiments.training.folds import alike_by
 from emoser_lib.reporting.scores import score_on, shares_video
 from emoser_lib.values import Immutable
 
@@ -58,9 +58,12 @@ class Leakage(Immutable):
     """Leakage of a corpus, see `leakage`.
 
     Attributes:
+        unit: what is counted: "video", or what stands for it, see `alike_by`.
         test: the test split; ``None`` where there is none.
-        folds: scheme -> its folds, ``paper`` and ``video``.
+        folds: scheme -> its folds, ``paper`` and that of the unit.
     """
+
+    unit: str = "video"
 
     test: TestLeakage | None
     folds: dict[str, tuple[FoldLeakage, ...]]
@@ -76,7 +79,7 @@ def majority(labels: Sequence[str], counts: Counter[str], order: Sequence[str]) 
     return max(own, key=lambda label: (own[label], counts[label], -list(order).index(label)))
 
 
-def video_majority(corpus: Corpus, train: Sequence[str], held_out: Sequence[str]) -> pd.Series:
+def video_majority(corpus: Corpus, train: Sequence[str], held_out: Sequence[str], unit: str = "video") -> pd.Series:
     """Predict the most frequent training label of the clip's video: a rule that neither reads nor hears.
 
     A clip whose video gives no training clip gets the most frequent label of all training clips. Ties go to the label
@@ -86,54 +89,54 @@ def video_majority(corpus: Corpus, train: Sequence[str], held_out: Sequence[str]
         corpus: knows the videos.
         train: ids of the training clips.
         held_out: ids of the clips to label.
+        unit: "speaker" or "id" where videos are not known, see `alike_by`.
 
     Returns:
         A label for each held-out clip, by id.
     """
-    rows = corpus.training().set_index("id").loc[list(train)]
+    rows = corpus.training().set_index("id", drop=False).loc[list(train)]
     counts = Counter(rows["label"])
     by_video = {
-        video: majority(list(some), counts, corpus.labels) for video, some in rows.groupby("video")["label"] if video
+        video: majority(list(some), counts, corpus.labels)
+        for video, some in rows.groupby(rows[unit].to_numpy())["label"]
+        if video
     }
     most = majority(list(rows["label"]), counts, corpus.labels)
-    videos = corpus.frame.set_index("id")["video"].loc[list(held_out)]
+    videos = corpus.frame.set_index("id", drop=False)[unit].loc[list(held_out)]
     return pd.Series([by_video.get(video, most) for video in videos], index=videos.index, name="label")
 
 
 def leakage(corpus: Corpus) -> Leakage:
     """Measure how much of test split and folds can be told from the training clips' videos alone.
 
-    Raises:
-        DataError: the corpus does not know its training clips' videos.
+    Where a corpus does not know its videos, its speakers are counted in their place; where it knows neither, each clip
+    stands for itself, nothing is shared, and the rule is the majority.
     """
-    training = corpus.training()
-    if (training["video"] == "").any():
-        raise DataError(
-            f"corpus '{corpus.name}' does not know every training clip's video, so what videos give away cannot be "
-            "counted: fill its column 'video', or take a corpus that has it, such as emospeech or demo."
-        )
+    unit = alike_by(corpus)
+    schemes = dict.fromkeys(("paper", unit if unit != "id" else "paper"))
     return Leakage(
-        test=_test(corpus),
-        folds={scheme: tuple(_fold(corpus, cut) for cut in folds(corpus, scheme)) for scheme in ("paper", "video")},
+        unit=unit,
+        test=_test(corpus, unit),
+        folds={scheme: tuple(_fold(corpus, cut, unit) for cut in folds(corpus, scheme)) for scheme in schemes},
     )
 
 
-def _test(corpus: Corpus) -> TestLeakage | None:
+def _test(corpus: Corpus, unit: str) -> TestLeakage | None:
     ids, train = list(corpus.labelled_test()["id"]), list(corpus.training()["id"])
     if not ids:
         return None
-    scored = score_on(corpus, video_majority(corpus, train, ids))
+    scored = score_on(corpus, video_majority(corpus, train, ids, unit))
     return TestLeakage(
         clips=len(ids),
-        clips_sharing_video=int(shares_video(corpus, train, ids).sum()),
+        clips_sharing_video=int(shares_video(corpus, train, ids, unit).sum()),
         video_majority=VideoMajority(
             macro_f1=scored.macro_f1, accuracy=scored.accuracy, per_class=dict(scored.per_class)
         ),
     )
 
 
-def _fold(corpus: Corpus, cut: Fold) -> FoldLeakage:
+def _fold(corpus: Corpus, cut: Fold, unit: str) -> FoldLeakage:
     return FoldLeakage(
-        share=float(shares_video(corpus, cut.train, cut.validation).mean()),
-        macro_f1=score_on(corpus, video_majority(corpus, cut.train, cut.validation)).macro_f1,
+        share=float(shares_video(corpus, cut.train, cut.validation, unit).mean()),
+        macro_f1=score_on(corpus, video_majority(corpus, cut.train, cut.validation, unit)).macro_f1,
     )

@@ -20,12 +20,16 @@ from scipy.special import softmax
 from emoser_lib.corpora import Corpus, load_corpus
 from emoser_lib.corpora.loaders import DEMO_CORPUS_FOLDER
 from emoser_lib.errors import DataError, UsageError
+from emoser_lib.experiments import OwnSettings, prepare
 from emoser_lib.experiments.predicting import Clip, System, export_system, load_system
 from emoser_lib.experiments.predicting.answers import ask_into
 from emoser_lib.experiments.predicting.asked import clips_of_table, named_clips
+from emoser_lib.experiments.predicting.going_on import trained_here
 from emoser_lib.experiments.runs.records import RunStatus
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.systems.checkpoints.folders import find_checkpoint
+from emoser_lib.systems.hearing.encoders.loading import load_encoder
+from emoser_lib.systems.reading.llm import load_llm
 from tests.command import emoser
 from tests.finished import CHAPTERS, LABELS, finished_run, own_recordings
 
@@ -119,6 +123,28 @@ def test_after_folds_the_choice_is_trained_once_on_all_labelled_clips(
     kept = json.loads((folder / "system/gemma-lora/system.json").read_text())
     assert kept["clips"] == 30
     assert kept["judged"] == "1 of 5 folds (paper)"
+
+
+def test_a_notebook_asks_the_system_that_its_finished_run_leaves(
+    make_run: MakeRun, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both systems of the chapter on own recordings, on folds only; nothing is left behind in the temporary folder."""
+    monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = make_run("14-own-recordings", table="unsplit.csv")
+    given = json.loads((run / "parameters.json").read_text())
+    settings = prepare(OwnSettings.check(**given)).settings
+    scores = json.loads((run / "record.json").read_text())["metrics"]["scores"]
+    models = [load_llm(settings.llm), load_encoder(settings.encoder)]
+    for name in ("text-svm", "whisper-gemma"):
+        here = trained_here(settings, settings.load(), scores, name, models)
+        with pytest.warns(UserWarning, match=f"folds only judge: {name}"):
+            wanted = load_system(run, name).predict_proba(asked(corpus))
+        np.testing.assert_allclose(here.predict_proba(asked(corpus)), wanted, atol=1e-6)
+        kept = json.loads((here.folder / "system.json").read_text())
+        assert (kept["clips"], kept["judged"], kept["scores"]["macro_f1"]) == (30, "1 of 5 folds (paper)", 0.5)
+        del here
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
 def test_a_run_that_was_repeated_keeps_its_system_anew(make_run: MakeRun) -> None:
@@ -301,11 +327,21 @@ def test_a_system_is_tested_on_another_corpus(make_run: MakeRun, corpus_folder: 
     assert f"{len(known)} clips" in text[2]
     for words, arguments in (
         ("learnt from clips of 'folder'", ["folder", "--root", str(corpus_folder), "--table", "unsplit.csv"]),
-        ("name two labels of yours as it does (--label", [*there, "--column", "label=Text"]),
+        ("name two of the corpus's labels as the system does (--label", [*there, "--column", "label=Text"]),
     ):
         refused = emoser("transfer", folder, *arguments)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
         assert words in refused.stderr
+
+
+def test_labels_of_a_named_corpus_can_be_named_as_the_system_s(make_run: MakeRun) -> None:
+    folder = str(make_run("03-classical", table="unsplit.csv", evaluate="folds", baselines=["text-svm"]))
+    refused = emoser("transfer", folder, "demo_theirs", "--label", "jo=fear")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+    assert "corpus 'demo_theirs' has no label 'jo' (did you mean 'joy'?)" in refused.stderr
+    told = emoser("transfer", folder, "demo_theirs", "--label", "anger=fear", "--label", "calm=neutral", "--json")
+    assert json.loads(told.stdout)["labels"] == list(LABELS), told.stderr
+    assert json.loads(told.stdout)["left_out"] == {"sadness": 15}
 
 
 @pytest.mark.slow

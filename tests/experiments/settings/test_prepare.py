@@ -118,6 +118,48 @@ def test_clips_that_are_not_read_or_not_heard_whole_are_counted(tmp_path: Path) 
     assert "empty transcription (2)" in found
 
 
+def test_the_audit_counts_speakers_where_videos_are_not_known(tmp_path: Path) -> None:
+    table = plain().drop(columns="video")
+    assert "every clip's video: what speakers give away is counted instead." in "".join(
+        ready("12", table, tmp_path).notes
+    )
+    notes = ready("12", table.drop(columns="speaker"), tmp_path).notes
+    assert "every clip's video, nor who speaks: nothing can leak by it." in "".join(notes)
+
+
+def test_a_learning_curve_has_the_points_that_its_folds_allow(tmp_path: Path) -> None:
+    values = {"scheme": "speaker", "folds": [0, 4], "sizes": [4, 12, 600], "baselines": ["text-svm", "audio-svm"]}
+    made = ready("14", plain().drop(columns=["transcription", "speaker"]), tmp_path, **values)
+    assert made.settings.sizes == [12]
+    assert any("clips of 6 labels: sizes is [12]" in note for note in made.notes), made.notes
+    assert (made.settings.scheme, made.settings.baselines, made.settings.transcript) == ("paper", ["audio-svm"], False)
+
+
+@pytest.mark.parametrize(
+    ("columns", "own", "words"),
+    [
+        (
+            {},
+            {"corpus": "demo_theirs"},
+            "tested_on is 'demo_theirs', which has clips of 'demo_theirs', so it is no test",
+        ),
+        ({}, {"corpus": "demo"}, "which has clips of 'demo', so it is no test: name another corpus"),
+        ({"label": "Freude"}, {}, "name two of its labels as here"),
+        ({"transcription": ""}, {}, "24 of 24 clips have no transcription, and systems trained here read"),
+    ],
+)
+def test_a_second_corpus_that_is_no_test_is_refused(
+    columns: dict[str, str], own: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    other = {"tested_on": "demo_theirs"}
+    if columns:
+        plain().assign(**columns).to_csv(tmp_path / "metadata.csv", index=False)
+        other = {"tested_on": "folder", "tested_on_options": {"root": str(tmp_path)}}
+    run = plan(CHAPTERS["14"], "demo", changed={**own, **other})[0]
+    with pytest.raises(UsageError, match=words):
+        prepared(run)
+
+
 def test_a_split_that_nobody_uses_is_said(tmp_path: Path) -> None:
     table = plain()
     table.loc[:4, "split"] = "dev"
@@ -147,7 +189,10 @@ LONG = "hola " * 3000
         ("06", {"audio": ""}, {}, "has no audio, which this chapter's systems hear"),
         ("07", {"transcription": LONG}, {}, "reads 2048 with the prompt: shorten it"),
         ("08", {}, {"layer": "12"}, "layer is 12, emoser/demo-whisper has 0 to 2"),
-        ("12", {"video": ""}, {}, "fill the column video"),
+        ("14", {}, {"tested_on": "elicited_es"}, "elicited_es is not there|run `emoser corpus fetch elicited_es`"),
+        ("14", {"label": "Freude"}, {}, "one label only"),
+        ("14", {"audio": ""}, {}, "has no audio, which this chapter's systems hear"),
+        ("14", {}, {"tested_on": "", "tested_on_options": {"root": "."}}, "set tested_on to 'folder'"),
         ("12", {}, {"heard": "emospeech"}, "emospeech"),
     ],
 )

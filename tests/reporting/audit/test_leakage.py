@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -81,10 +82,24 @@ def test_only_the_given_clips_are_learnt_from() -> None:
     assert video_majority(demo, cut.train, cut.validation).nunique() == 1
 
 
-def test_a_corpus_without_videos_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = build_frame({"id": ["a", "b"], "label": ["joy", "fear"], "video": ["v", ""]})
-    with pytest.raises(DataError, match="does not know every training clip's video"):
-        leakage(Corpus("mine", frame))
+def test_without_videos_speakers_are_counted_and_without_both_nothing_leaks(tmp_path: Path) -> None:
+    """Each speaker has one label only, so whoever knows the speaker knows it, unless whole speakers are held out."""
+    table = pd.DataFrame({"label": ["joy"] * 12 + ["fear"] * 12, "speaker": [f"s{n // 6}" for n in range(24)]})
+    table.insert(0, "audio", [f"{n}.wav" for n in range(24)])
+    table.assign(video=["v"] * 12 + [""] * 12).to_csv(tmp_path / "metadata.csv", index=False)
+    found = leakage(load_corpus("folder", root=tmp_path))
+    assert (found.unit, list(found.folds)) == ("speaker", ["paper", "speaker"])
+    assert all((one.share, one.macro_f1) == (1, 1) for one in found.folds["paper"])
+    assert all(one.share == 0 for one in found.folds["speaker"])
+    done = CliRunner().invoke(emoser, ["audit", "leakage", "--corpus", "folder", "--root", str(tmp_path), "--json"])
+    assert json.loads(done.output)["unit"] == "speaker"
+
+    table.drop(columns="speaker").to_csv(tmp_path / "metadata.csv", index=False)
+    nothing = leakage(load_corpus("folder", root=tmp_path))
+    assert (nothing.unit, list(nothing.folds)) == ("id", ["paper"])
+    assert all(one.share == 0 and one.macro_f1 < 0.5 for one in nothing.folds["paper"])
+    refused = CliRunner().invoke(emoser, ["audit", "leakage", "--corpus", "folder", "--root", str(tmp_path)])
+    assert "fill the column video or speaker (--column speaker=" in str(refused.exception)
 
 
 def test_a_corpus_without_a_test_split_has_folds_only() -> None:
