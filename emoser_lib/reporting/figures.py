@@ -310,15 +310,16 @@ def reach_curves(table: pd.DataFrame, chance: float) -> Figure:
     systems = list(dict.fromkeys(table.index.get_level_values("system")))
     for place, (system, colour) in enumerate(label_colours(systems).items()):
         points = table.loc[system]
-        beside = points.index + 0.4 * (place - (len(systems) - 1) / 2)
+        beside = points.index * 1.01 ** (place - (len(systems) - 1) / 2)
         ends = [points["macro_f1"] - points["low"], points["high"] - points["macro_f1"]]
         axes.errorbar(
             beside, points["macro_f1"], [end.clip(lower=0) for end in ends], fmt="o-", color=colour, label=system
         )
     axes.axhline(chance, color="0.5", linestyle=":", label="majority")
-    axes.set(
-        xlabel="training clips", ylabel="macro-F1", ylim=(0, 1), xticks=sorted(set(table.index.get_level_values(1)))
-    )
+    sizes = sorted(set(table.index.get_level_values(1)))
+    axes.set(xlabel="training clips", ylabel="macro-F1", ylim=(0, 1), xscale="log")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
     axes.legend(frameon=False, loc="upper left", ncols=2)
     return figure
 

@@ -158,6 +158,10 @@ CASES: dict[str, tuple[Callable[[], Figure], ...]] = {
         lambda: pictures.attention_map(CLIP[:2000], RNG.uniform(size=(64, 6))),
     ),
     "bare_figure": (),
+    "bars": (
+        lambda: figures.bars({"a rule": 0.84, "the paper's best": 0.8248}, "macro-F1"),
+        lambda: figures.bars(dict.fromkeys(LONG, 12_345), "clips"),
+    ),
     "block_diagram": (lambda: figures.block_diagram(*boxes(2)), lambda: figures.block_diagram(*boxes(3))),
     "changes": (
         lambda: robustness_figures.changes(changed(FEW, ["noise 20 dB", "noise 10 dB", "telephone"])),
