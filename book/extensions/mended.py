@@ -5,9 +5,10 @@ loads and nobody needs is left out.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -47,12 +48,18 @@ SCROLLING = re.compile(
 )
 HEADING = re.compile(r"<h[1-6]>(.*?)<a class=\"headerlink\"", re.DOTALL)
 CAPTION = re.compile(r'<caption><span class="caption-text">(.*?)</span>', re.DOTALL)
+TERM = re.compile(r'<dt[^>]* id="(?P<id>term-[^"]+)".*?</dt>\s*<dd>(?P<says>.*?)</dd>', re.DOTALL)
+LINK = re.compile(r'(?<=<a class="reference internal" )(?=href="(?:glossary\.html)?#(term-[^"]+)")')
 UNUSED = ("*.map", "fontawesome.js", "vendor/fontawesome/**/*.ttf")
 """In ``_static``: source maps, and what no page loads."""
 
 
-def mended(page: str) -> str:
-    """One page, put right. A page that already is stays as it is."""
+def mended(page: str, definitions: Mapping[str, str] = MappingProxyType({})) -> str:
+    """One page, put right. A page that already is stays as it is.
+
+    ``definitions`` are the glossary's, by anchor: a link to one shows it on hover and on focus (``book.js``).
+    """
+    page = LINK.sub(lambda to: f'data-definition="{definitions[to[1]]}" ' if to[1] in definitions else "", page)
     for wrong, right in REPLACED.items():
         page = re.sub(wrong, right, page)
     page = THEBE.sub("", page)
@@ -87,6 +94,11 @@ def _words(html: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", "", html).replace('"', "&quot;").split())
 
 
+def definitions_of(glossary: str) -> dict[str, str]:
+    """What the glossary's page says of each term, by its anchor."""
+    return {of["id"]: _words(of["says"]) for of in TERM.finditer(glossary)}
+
+
 def only_where_used(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """A hook of Sphinx: load what extensions bring on the pages that use it; jupyter-book asks for it on all."""
     app.set_html_assets_policy("per_page")
@@ -98,9 +110,11 @@ def mend(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
     folder = Path(app.outdir)
+    glossary = folder / "glossary.html"
+    definitions = definitions_of(glossary.read_text(encoding="utf-8")) if glossary.is_file() else {}
     for path in folder.glob("*.html"):
         page = path.read_text(encoding="utf-8")
-        if (better := mended(page)) != page:
+        if (better := mended(page, definitions)) != page:
             path.write_text(better, encoding="utf-8")
     for pattern in UNUSED:
         for path in (folder / "_static").rglob(pattern):

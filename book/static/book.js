@@ -15,6 +15,12 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// A term's definition goes at Esc, and may come again once the pointer or the keyboard is elsewhere.
+addEventListener("keydown", (event) => { if (event.key === "Escape") document.documentElement.classList.add("emoser-quiet"); });
+for (const elsewhere of ["pointerover", "focusin"]) addEventListener(elsewhere, (event) => {
+  if (!event.target.closest?.("a[data-definition]")) document.documentElement.classList.remove("emoser-quiet");
+});
+
 // Paper is light: a page in dark colours is printed in the others.
 let shown;
 addEventListener("beforeprint", () => { shown = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; });

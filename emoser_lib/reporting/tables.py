@@ -147,8 +147,12 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
     return HTML(f"<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Table'>{html}</div>")
 
 
+NAMES = {"macro_f1": "macro-F1", "uar": "UAR", "uar_low": "UAR low", "uar_high": "UAR high", "f1": "F1"}
+"""How a page calls what code calls otherwise."""
+
+
 def _shown(name: object) -> object:
-    return as_text(name) if isinstance(name, str) else name
+    return as_text(NAMES.get(name, name)) if isinstance(name, str) else name
 
 
 def _format_of(column: pd.Series, digits: int) -> Callable[[object], str]:

@@ -434,6 +434,20 @@ def test_no_chapter_is_longer_than_one_reads_on(visits: list[Visit]) -> None:
     assert {page: height for page, height in long.items() if height > LONGEST} == {}
 
 
+def test_a_term_says_what_it_means_on_focus_until_escape(html: Path, page: Page) -> None:
+    page.goto((html / "02-scoring.html").as_uri())
+    term = page.locator("a[data-definition]").first
+    definition = term.get_attribute("data-definition")
+    assert definition and definition in " ".join((html / "glossary.html").read_text(encoding="utf-8").split())
+    says = "getComputedStyle(document.querySelector('a[data-definition]'), '::after')"
+    assert page.evaluate(f"{says}.content") == "none"
+    page.keyboard.press("Tab")  # so that the focus is seen
+    term.focus()
+    assert definition[:20] in page.evaluate(f"{says}.content")
+    page.keyboard.press("Escape")
+    assert page.evaluate(f"{says}.display") == "none"
+
+
 def test_the_ledger_shows_the_claims_that_are_asked_for(html: Path, page: Page) -> None:
     page.goto((html / "claims.html").as_uri())
     rows, said = page.locator(".emoser-ledger tbody tr"), page.locator(".emoser-ledger output")
