@@ -78,9 +78,9 @@ def test_exercises_quiz_and_checks_stay(editions: dict[Edition, Path]) -> None:
     lab = texts(editions[Edition.STUDENT] / "notebooks")
     assert source.count("{exercise}") == lab.count("### Exercise ") > 30
     assert source.count("**Right.**") == lab.count("**Right.**") == 65
-    stubs = 7 + 7  # of the assignments, of the chapters
+    stubs = 7 + 4  # of the assignments, of the chapters
     assert source.count("YOUR CODE HERE\n") == lab.count("YOUR CODE HERE\n") == stubs
-    assert lab.count('print("✓') == 14 + 7
+    assert lab.count('print("✓') == 14 + 4
     assert "a1-inside-the-model" in (editions[Edition.STUDENT] / "source" / "_toc.yml").read_text()
 
 
@@ -111,7 +111,7 @@ def test_what_is_worked_in_is_never_overwritten(source: BuiltBook, tmp_path: Pat
     assert copy_notebooks(iter(made.items()), tmp_path) == []
     folded = texts(tmp_path)
     assert folded.count("<summary>Solution</summary>") == folded.count("### Exercise ") > 30
-    assert "BEGIN SOLUTION" not in folded and folded.count("<summary>The code</summary>") == 7
+    assert "BEGIN SOLUTION" not in folded and folded.count("<summary>The code</summary>") == 4
     (tmp_path / "01-corpus.ipynb").write_text("mine")
     made["02-scoring.ipynb"] = nbformat.v4.new_notebook()
     for _ in range(2):
