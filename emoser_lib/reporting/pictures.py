@@ -109,7 +109,8 @@ def attention_map(waveform: np.ndarray, attention: np.ndarray) -> Figure:
 
     Args:
         waveform: float32 [samples], 16 kHz mono.
-        attention: [queries, frames] over the same seconds, from `query_pooling.attention`. Drawn as multiples of an even share.
+        attention: [queries, frames] over the same seconds, from `query_pooling.attention`; drawn as
+            multiples of an even share.
     """
     figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 5.2), sharex=True, layout="constrained")
     draw_spectrogram(above, waveform)
