@@ -11,6 +11,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const box of boxes) {
     if (box.matches(".emoser-table-scroll") && box.scrollWidth > box.clientWidth) box.classList.add("full-width");
     box.addEventListener("scroll", () => show(box), { passive: true });
+    show(box);  // what is folded away is not observed before it is opened
     new ResizeObserver(() => show(box)).observe(box);
   }
 });
