@@ -33,7 +33,7 @@ MADE_BY_SPHINX = ("genindex", "search")
 DRAWN = re.compile(r">([^<>]*\w[^<>]*)<")
 """A text in a drawing that a page includes."""
 
-LOCAL = re.compile(r'\b(?P<name>href|src)="(?P<path>[^"#?:]+)(?P<rest>[^"]*)"')
+LOCAL = re.compile(r"""\b(?P<name>href|src)=(?P<quote>["'])(?P<path>[^"'#?:]+)(?P<rest>[^"']*)(?P=quote)""")
 TOP = r'<p class="emoser-top"><a [^>]*>[^<]*</a></p>|<link rel="alternate" hreflang=[^>]*>'
 """What `join_language` writes into a page of the original."""
 
