@@ -295,7 +295,7 @@ def _with_link(page: str, target: str, code: str, text: str, note: str = "") -> 
     """A page with a link to the same page in another language below its title, for readers and for programs."""
     link = f'<p class="emoser-top"><a href="{target}" hreflang="{code}" lang="{code}">{text}</a></p>'
     said = f'<p class="emoser-language">{note}</p>' if note else ""
-    page = page.replace("</h1>", f"</h1>{link}{said}", 1)
+    page = page.replace("</a></h1>", f"</a></h1>{link}{said}", 1)  # the article's, not that for print
     return page.replace("</head>", f'<link rel="alternate" hreflang="{code}" href="{target}"></head>', 1)
 
 
