@@ -1,4 +1,4 @@
-"""The book in other languages: finished pages are translated whole, keep what they refer to, and link to what there is."""
+"""The book in other languages: finished pages are whole, keep what they refer to, and link to what there is."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,9 @@ def test_translated_pages_link_to_what_was_built_and_back(built: Path) -> None:
 
 
 def test_a_page_that_is_finished_no_more_is_linked_to_no_more(tmp_path: Path) -> None:
-    page = '<html><head></head><body><h1>A<a class="headerlink" href="#a">#</a></h1><a href="b.html#x">B</a></body></html>'
+    page = (
+        '<html><head></head><body><h1>A<a class="headerlink" href="#a">#</a></h1><a href="b.html#x">B</a></body></html>'
+    )
     (tmp_path / "es").mkdir()
     for name in ("index.html", "b.html"):
         (tmp_path / name).write_text(page)

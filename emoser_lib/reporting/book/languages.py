@@ -109,7 +109,12 @@ def catalog_text(catalog: Catalog) -> bytes:
     catalog.header_comment = "# Messages of the book's page. `make messages` keeps them; see CONTRIBUTING.md."
     written = BytesIO()
     write_po(written, catalog, width=0, no_location=True)
-    kept = re.sub(rb'^"(POT-Creation-Date|PO-Revision-Date|Last-Translator|Generated-By): .*\n', b"", written.getvalue(), flags=re.M)
+    kept = re.sub(
+        rb'^"(POT-Creation-Date|PO-Revision-Date|Last-Translator|Generated-By): .*\n',
+        b"",
+        written.getvalue(),
+        flags=re.M,
+    )
     return kept.rstrip(b"\n") + b"\n"
 
 
@@ -252,7 +257,7 @@ def _named(notebook: str, glued: re.Match[str]) -> str:
 
 
 def join_language(language: Language, html: Path) -> None:
-    """Make one book of two: translated pages link to the original where there is no translation, and both to each other.
+    """Make one book of two: a page without a translation is linked to in the original, and both link to each other.
 
     Args:
         language: whose built pages lie in the folder ``<code>`` of `html`.

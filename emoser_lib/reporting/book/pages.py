@@ -90,9 +90,7 @@ def _caution(record: Record, words: Words) -> str:
     return f"{told.format(about=about, models=models)} {record.seconds:.0f} s, {record.date[:10]}."
 
 
-def with_run_card(
-    notebook: nbformat.NotebookNode, record: Record, words: Words = str
-) -> nbformat.NotebookNode:
+def with_run_card(notebook: nbformat.NotebookNode, record: Record, words: Words = str) -> nbformat.NotebookNode:
     """Copy an executed notebook and put its run card, in the `words` of the page's language, below the title."""
     page = nbformat.from_dict(notebook)
     title, newline, rest = page.cells[0].source.partition("\n")
@@ -261,7 +259,9 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         notebook = with_words(read_notebook(folder / name), read_notebook(notebooks / name), record)
         notebook = with_quiz(notebook, quiz.get(record.notebook, ()))
         chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
-        for of, words in [(pages, str), *((translated[locale], words_of(locale)) for locale in locales)]:
+        versions: list[tuple[dict[Path, bytes], Words]] = [(pages, str)]
+        versions += [(translated[locale], words_of(locale)) for locale in locales]
+        for of, words in versions:
             page = with_run_card(with_provenance(notebook, record, chapter, library, published, words), record, words)
             of[Path(name)] = nbformat.writes(page).encode()
         pages[Path(COPIED, run_link(record))] = (folder / "record.json").read_bytes()

@@ -95,9 +95,7 @@ def record_link(record: Record) -> str:
     return f"records/{record.name}.json"
 
 
-def _committed(
-    tree: ast.Module, names: Iterable[Defined], published: Sequence[Record], words: Words
-) -> list[str]:
+def _committed(tree: ast.Module, names: Iterable[Defined], published: Sequence[Record], words: Words) -> list[str]:
     """Links to the committed records that a cell shows: those of the chapters that it names, or else of all."""
     if not any(isinstance(node, ast.Name) and node.id == READS for name in names for node in ast.walk(name.node)):
         return []
@@ -105,7 +103,10 @@ def _committed(
     shown = [record for record in published if record.notebook in said]
     if not shown:
         return [_link("status.html#recorded-runs-on-real-data", words("recorded runs"))]
-    return [_link(record_link(record), words("record {profile}, {run}").format(profile=record.profile, run=record.run)) for record in shown]
+    return [
+        _link(record_link(record), words("record {profile}, {run}").format(profile=record.profile, run=record.run))
+        for record in shown
+    ]
 
 
 def _telling(names: Sequence[Defined]) -> list[Defined]:
