@@ -8,6 +8,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ MADE_BY_SPHINX = ("genindex", "search")
 DRAWN = re.compile(r">([^<>]*\w[^<>]*)<")
 """A text in a drawing that a page includes."""
 
-LOCAL = re.compile(r"""\b(?P<name>href|src)=(?P<quote>["'])(?P<path>[^"'#?:]+)(?P<rest>[^"']*)(?P=quote)""")
+LOCAL = re.compile(r"""\b(?P<name>href|src)=(?P<quote>["'])(?P<value>[^"']+)(?P=quote)""")
 TOP = r'<p class="emoser-top"><a [^>]*>[^<]*</a></p>|<link rel="alternate" hreflang=[^>]*>'
 """What `join_language` writes into a page of the original."""
 
@@ -289,11 +290,11 @@ def join_language(language: Language, html: Path) -> None:
 
 def _original(found: re.Match[str], html: Path, built: Path) -> str:
     """A link of a translated page, to the original where there is no translation."""
-    target = found["path"]
-    if (built / target).exists() or not (html / target).exists():
+    target = re.split("[#?]", unescape(found["value"]))[0]
+    if not target or ":" in target or (built / target).exists() or not (html / target).exists():
         return found[0]
     language = f' hreflang="{ORIGINAL}"' if target.endswith(".html") and found["name"] == "href" else ""
-    return f'{found["name"]}="../{target}{found["rest"]}"{language}'
+    return f'{found["name"]}="../{found["value"]}"{language}'
 
 
 def _with_link(page: str, target: str, code: str, text: str, note: str = "") -> str:
