@@ -26,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOK := book/_build/html/index.html
 
-.PHONY: help setup book pdf zip records sweep student instructor slides exercises bench bench-hearing bench-answering bench-growth test chapters test-python audit-packages faults test-cluster check lint types stripped format lab doctor browser clean distclean
+.PHONY: help setup book book-es messages pdf zip records sweep student instructor slides exercises bench bench-hearing bench-answering bench-growth test chapters test-python audit-packages faults test-cluster check lint types stripped format lab doctor browser clean distclean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,12 @@ setup: ## make .venv with the pinned packages (the others call it)
 book: setup ## run the notebooks and build the book: book/_build/html/index.html
 	@$(BIN)/python scripts/workflow.py --cores $(CORES) --quiet rules host progress -- book
 	@echo "The book is ready: $(CURDIR)/$(BOOK)"
+
+book-es: book ## the finished Spanish pages, which make book builds too: book/_build/html/es/index.html
+	@echo "The Spanish pages are ready: $(CURDIR)/book/_build/html/es/index.html"
+
+messages: book ## bring the translations' catalogues up to date with the built book, and say what they lack (ARGS=02-scoring: begin a page)
+	@$(BIN)/python scripts/translations.py messages $(ARGS)
 
 pdf: book browser ## the built book as one PDF with an outline: book/_build/emoser-book.pdf
 	@$(BIN)/python scripts/make_pdf.py

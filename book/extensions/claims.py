@@ -14,7 +14,10 @@ import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxRole
+
+from emoser_lib.reporting.book.languages import CODE
 
 
 @cache
@@ -46,7 +49,9 @@ class ClaimRole(SphinxRole):
         if self.part not in claim:
             raise ExtensionError(f"{self.env.docname}: claim '{self.text}' states no {self.part}.")
         place = f"{claim['paper']}, {claim['place']}"
-        node = nodes.abbreviation("", str(claim[self.part]), explanation=place, classes=["emoser-claim"])
+        node = nodes.abbreviation(
+            "", get_translation(CODE)(str(claim[self.part])), explanation=place, classes=["emoser-claim"]
+        )
         anchor = f"claim-{self.text}"
         if anchor not in self.inliner.document.ids:  # the ledger links to the first place where a page prints it
             self.inliner.document.ids[anchor] = node

@@ -12,15 +12,17 @@ from types import MappingProxyType
 
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.locale import get_translation
+
+from emoser_lib.reporting.book.languages import CODE
+
+_ = get_translation(CODE)
 
 REPLACED = {
     # pydata-sphinx-theme loads 1.5 MB of script for fifteen icons; its style sheet and web font draw them too.
     r"<script [^>]*scripts/fontawesome\.js[^>]*></script>\n?": "",
-    # pydata-sphinx-theme: what unfolds the pages below a page of the contents has no name.
-    r'<summary>(?=\s*<span class="toctree-toggle")': '<summary aria-label="Pages below">',
     # pydata-sphinx-theme: these two names leave out what the buttons show (WCAG 2.5.3).
-    r'(<button[^>]*search-button-field[^>]*?)\s*aria-label="Search"': r"\1",
-    r'(<button[^>]*theme-switch-button[^>]*?)\s*aria-label="Color mode"': r"\1",
+    r'(<button[^>]*(?:search-button-field|theme-switch-button)[^>]*?)\s*aria-label="[^"]*"': r"\1",
     # MyST-NB: all folded cells are called the same, and not as they read.
     r'<summary aria-label="Toggle hidden content">': "<summary>",
     # MyST-NB: what these unfold, in a reader's words.
@@ -31,6 +33,9 @@ REPLACED = {
     # pandas: the corner of a table is no header.
     r"<th></th>": "<td></td>",
 }
+
+UNFOLDS = re.compile(r'<summary>(?=\s*<span class="toctree-toggle")')
+"""pydata-sphinx-theme: what unfolds the pages below a page of the contents has no name."""
 
 THEBE = re.compile(
     r"<script>const THEBE_JS_URL.*?</script>\n?|<script[^>]*_static/sphinx-thebe\.js[^>]*></script>\n?", re.DOTALL
@@ -62,6 +67,8 @@ def mended(page: str, definitions: Mapping[str, str] = MappingProxyType({})) -> 
     page = LINK.sub(lambda to: f'data-definition="{definitions[to[1]]}" ' if to[1] in definitions else "", page)
     for wrong, right in REPLACED.items():
         page = re.sub(wrong, right, page)
+    below = _("Pages below")
+    page = UNFOLDS.sub(f'<summary aria-label="{below}">', page)
     page = THEBE.sub("", page)
     if 'id="search-results"' not in page:
         page = INDEX.sub("", page)
@@ -85,8 +92,9 @@ def _named_tables(page: str) -> Iterator[str]:
         heading = HEADING.findall(page, 0, found.start())
         name = found["label"] if found["label"] not in (None, "Table") else None
         if name is None:
-            name = _words(caption[1] if caption else heading[-1] if heading else "Results")
-        yield f'<div class="emoser-table-scroll" tabindex="0" role="group" aria-label="Table {next(number)}: {name}">'
+            name = _words(caption[1] if caption else heading[-1] if heading else _("Results"))
+        label = _("Table {number}: {name}").format(number=next(number), name=name)
+        yield f'<div class="emoser-table-scroll" tabindex="0" role="group" aria-label="{label}">'
     yield page[end:]
 
 
@@ -122,6 +130,8 @@ def mend(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    for folder in app.config.locale_dirs:
+        app.add_message_catalog(CODE, str(Path(app.srcdir, folder)))
     app.connect("env-updated", only_where_used)
     # Late: sphinx-thebe and the theme copy files at this event too.
     app.connect("build-finished", mend, priority=900)

@@ -43,8 +43,10 @@ class ClipDirective(SphinxDirective):
         sound = base64.b64encode(Path(clip["audio"]).read_bytes()).decode()
         said = as_text(clip["transcription"])
         figure = nodes.container(classes=["emoser-clip"])
-        words = nodes.paragraph()
-        children, _ = self.parse_inline(" ".join(self.content), lineno=self.lineno)
+        told = " ".join(self.content)
+        words = nodes.paragraph(told, "")  # with its source, so that it is a message to be translated
+        words.source, words.line = self.get_source_info()
+        children, _ = self.parse_inline(told, lineno=self.lineno)
         words += children
         player = (
             f'<audio controls preload="none" aria-label="{said}" src="data:audio/mpeg;base64,{sound}"></audio>'

@@ -15,6 +15,7 @@ from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
 from emoser_lib.experiments.runs.settling import settle
 from emoser_lib.reporting.book.checks import CHECKS_FOLDER, LongCheck, checks_section, read_checks
+from emoser_lib.reporting.book.languages import COPIED, Words, stage_catalogs, stage_language, words_of
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.quiz import read_quiz, with_quiz
 from emoser_lib.reporting.book.reference import reference_pages
@@ -23,51 +24,60 @@ from emoser_lib.reporting.book.uses import Library
 from emoser_lib.reporting.escaping import as_text
 from emoser_lib.reporting.recorded_tables import training_time
 
-COPIED = Path("extra")
-"""Folder of the staged source whose content lies beside the pages (``html_extra_path``): the records."""
-
 OPENING = "opening"
 """Tag of the cell that draws a chapter's opening figure."""
 
 UNFOLDED = {"teach", "hide-input", "hide-cell", "remove-cell"}
 """Tags of cells whose code is the lesson, or is folded or left out already."""
 
-NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "quiz.yaml", "teacher.yaml", "slides")
+NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "locale", "quiz.yaml", "teacher.yaml", "slides")
 """What lies in the book's folder and is no part of its source: it is shown on pages, or built."""
 
 
-def run_card(record: Record) -> str:
-    """Write the card, as HTML, that says on top of a page which run it shows."""
+def run_card(record: Record, words: Words = str) -> str:
+    """Write the card, as HTML, that says on top of a page which run it shows.
+
+    Args:
+        record: of the run.
+        words: gives the words of the page's language.
+    """
     corpus = (
-        f"{record.corpus.name} ({record.corpus.clips:,} clips, sha256 {record.corpus.sha256[:12]}…)"
+        words("{name} ({clips:,} clips, sha256 {sha256}…)").format(
+            name=record.corpus.name, clips=record.corpus.clips, sha256=record.corpus.sha256[:12]
+        )
         if record.corpus
-        else "none"
+        else words("none")
     )
     weights = "; ".join(
         f"{c.name} (sha256 {c.sha256[:12]}…{', ' + c.note if c.note else ''})" for c in record.checkpoints
     )
-    machine = f"{record.hardware.cpu}, {record.hardware.cores} cores, {record.hardware.memory_gb} GB"
+    machine = words("{cpu}, {cores} cores, {memory} GB").format(
+        cpu=record.hardware.cpu, cores=record.hardware.cores, memory=record.hardware.memory_gb
+    )
     rows = {
-        "run": f"{record.run}, key {record.key}",
-        "corpus": corpus,
-        **({"notes": " ".join(record.notes)} if record.notes else {}),
-        "checkpoints": weights or "none",
-        "parameters": ", ".join(f"{name} = {value}" for name, value in record.parameters.items()),
-        "machine": machine,
-        "device and precision": record.devices,
-        "accelerator": record.accelerator,
-        "processes": record.computing.processes if record.computing else NOT_RECORDED,
-        "time and memory": f"{record.seconds:.0f} s, {record.peak_memory_mb:,.0f} MB at most",
-        "training": training_time(record) or "none is reported",
-        "commit and date": f"{record.commit or NOT_RECORDED}, {record.date}",
-        "again": record.command,
+        words("run"): words("{run}, key {key}").format(run=record.run, key=record.key),
+        words("corpus"): corpus,
+        **({words("notes"): " ".join(record.notes)} if record.notes else {}),
+        words("checkpoints"): weights or words("none"),
+        words("parameters"): ", ".join(f"{name} = {value}" for name, value in record.parameters.items()),
+        words("machine"): machine,
+        words("device and precision"): record.devices,
+        words("accelerator"): record.accelerator,
+        words("processes"): record.computing.processes if record.computing else NOT_RECORDED,
+        words("time and memory"): words("{seconds:.0f} s, {memory:,.0f} MB at most").format(
+            seconds=record.seconds, memory=record.peak_memory_mb
+        ),
+        words("training"): training_time(record) or words("none is reported"),
+        words("commit and date"): f"{record.commit or NOT_RECORDED}, {record.date}",
+        words("again"): record.command,
     }
     told = {name: as_text(value) for name, value in rows.items()}
-    told["run"] += f", <a href='{as_text(run_link(record))}'>record</a>"
+    link = words("record")
+    told[words("run")] += f", <a href='{as_text(run_link(record))}'>{link}</a>"
     body = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in told.items())
     return (
         f"<div class='emoser-run-card emoser-run-card-{as_text(record.profile)}'>"
-        f"<details><summary>{_badge(record)} {as_text(_caution(record))}</summary>"
+        f"<details><summary>{_badge(record)} {as_text(_caution(record, words))}</summary>"
         f"<table><tbody>{body}</tbody></table></details></div>"
     )
 
@@ -76,19 +86,21 @@ def _badge(record: Record) -> str:
     return f"<span class='emoser-profile emoser-profile-{as_text(record.profile)}'>{as_text(record.profile)}</span>"
 
 
-def _caution(record: Record) -> str:
+def _caution(record: Record, words: Words) -> str:
     """One line on what this run's numbers are about."""
-    corpus = record.corpus.name if record.corpus else "no corpus"
-    about = "synthetic clips: these numbers say nothing about the papers" if corpus == "demo" else f"corpus {corpus}"
+    corpus = record.corpus.name if record.corpus else words("no corpus")
+    about = words("corpus {name}").format(name=corpus)
+    if corpus == "demo":
+        about = words("synthetic clips: these numbers say nothing about the papers")
     models = ", ".join(f"{used.name} ({used.note})" if used.note else used.name for used in record.checkpoints)
-    with_models = f", with {models}" if models else ""
-    return f"Run on {about}{with_models}. {record.seconds:.0f} s, {record.date[:10]}."
+    told = words("Run on {about}, with {models}.") if models else words("Run on {about}.")
+    return f"{told.format(about=about, models=models)} {record.seconds:.0f} s, {record.date[:10]}."
 
 
-def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.NotebookNode:
-    """Copy an executed notebook and put its run card below its opening: title, question, answer and figure.
+def with_run_card(notebook: nbformat.NotebookNode, record: Record, words: Words = str) -> nbformat.NotebookNode:
+    """Copy an executed notebook and put its run card below its opening, in the `words` of the page's language.
 
-    Code is folded, parameters and set-up too, unless it is the lesson.
+    The opening is title, question, answer and figure. Code is folded, unless it is the lesson.
     """
     page = nbformat.from_dict(notebook)
     title, *_ = page.cells[0].source.splitlines() or [""]
@@ -99,7 +111,7 @@ def with_run_card(notebook: nbformat.NotebookNode, record: Record) -> nbformat.N
         if cell.cell_type == "code" and not of & UNFOLDED:
             cell.metadata["tags"] = [*of, "hide-input"]
     below = next((number for number, of in enumerate(tags, 1) if OPENING in of), 1)
-    page.cells.insert(below, nbformat.v4.new_markdown_cell(run_card(record), id="run-card"))
+    page.cells.insert(below, nbformat.v4.new_markdown_cell(run_card(record, words), id="run-card"))
     return page
 
 
@@ -265,8 +277,10 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
             does not have.
     """
     library, chapters, quiz = Library(), {}, read_quiz(book / "quiz.yaml")
+    locales = [path.parent for path in sorted(book.glob("locale/*/book.yaml"))]
+    translated: dict[Path, dict[Path, bytes]] = {locale: {} for locale in locales}
     published = read_records(book / "records")
-    pages = {COPIED / record_link(record): (book / record_link(record)).read_bytes() for record in published}
+    pages = {Path(COPIED, record_link(record)): (book / record_link(record)).read_bytes() for record in published}
     for path in book.rglob("*"):
         relative = path.relative_to(book)
         if path.is_file() and relative.parts[0] not in NOT_PAGES:
@@ -279,21 +293,32 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         notebook = with_words(read_notebook(folder / name), read_notebook(notebooks / name), record)
         notebook = with_quiz(notebook, quiz.get(record.notebook, ()))
         chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
-        page = with_provenance(with_run_card(notebook, record), record, chapter, library, published)
-        pages[Path(name)] = nbformat.writes(page).encode()
-        pages[COPIED / run_link(record)] = (folder / "record.json").read_bytes()
+        versions: list[tuple[dict[Path, bytes], Words]] = [(pages, str)]
+        versions += [(translated[locale], words_of(locale)) for locale in locales]
+        for of, words in versions:
+            page = with_provenance(with_run_card(notebook, record, words), record, chapter, library, published, words)
+            of[Path(name)] = nbformat.writes(page).encode()
+        pages[Path(COPIED, run_link(record))] = (folder / "record.json").read_bytes()
     pages |= reference_pages(chapters, library)
     found = book / "chapters.json"
     of_chapters = json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {}
     status = status_page(settle(runs).values(), published, read_checks(book), of_chapters)
     pages[Path("status.md")] = status.encode()
     _synchronise(pages, destination)
+    for locale in locales:
+        source = destination.parent / locale.name / "source"
+        _synchronise(stage_language(locale, destination, translated[locale]), source)
+        _write_changed(stage_catalogs(locale), source.with_name("locale"))
 
 
 def _synchronise(pages: dict[Path, bytes], destination: Path) -> None:
     destination.mkdir(parents=True, exist_ok=True)
     for old in [p for p in destination.rglob("*") if p.is_file() and p.relative_to(destination) not in pages]:
         old.unlink()
+    _write_changed(pages, destination)
+
+
+def _write_changed(pages: dict[Path, bytes], destination: Path) -> None:
     for relative, content in pages.items():
         path = destination / relative
         if not path.is_file() or path.read_bytes() != content:

@@ -8,6 +8,7 @@ from nbformat.v4 import new_markdown_cell
 
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.records import Record
+from emoser_lib.reporting.book.languages import Words
 from emoser_lib.reporting.book.reference import anchor
 from emoser_lib.reporting.book.uses import PACKAGE, Chapter, Defined, Library
 from emoser_lib.reporting.escaping import as_text
@@ -34,7 +35,12 @@ def chapter_of(notebook: nbformat.NotebookNode, name: str, library: Library) -> 
 
 
 def with_provenance(
-    notebook: nbformat.NotebookNode, record: Record, chapter: Chapter, library: Library, published: Sequence[Record]
+    notebook: nbformat.NotebookNode,
+    record: Record,
+    chapter: Chapter,
+    library: Library,
+    published: Sequence[Record],
+    words: Words = str,
 ) -> nbformat.NotebookNode:
     """Copy an executed notebook and put a line of provenance below every figure and table.
 
@@ -44,6 +50,7 @@ def with_provenance(
         chapter: its code (`chapter_of`).
         library: what the code uses.
         published: the committed records.
+        words: gives the words of the page's language.
     """
     page = nbformat.from_dict(notebook)
     used = dict(zip(map(id, _code(page)), zip(chapter.trees, chapter.uses, strict=True), strict=True))
@@ -55,9 +62,9 @@ def with_provenance(
         tree, names = used[id(cell)]
         place = f"cell-{cell.execution_count}"
         links = [
-            _link(f"#{place}", f"Cell {cell.execution_count}"),
-            _link(run_link(record), "record of this run"),
-            *_committed(tree, names, published),
+            _link(f"#{place}", words("Cell {number}").format(number=cell.execution_count)),
+            _link(run_link(record), words("record of this run")),
+            *_committed(tree, names, published, words),
             *(_link(anchor(library, name), _short(library.public_name(name)), code=True) for name in _telling(names)),
         ]
         line = f"<p class='emoser-provenance'>{' · '.join(links)}</p>"
@@ -88,15 +95,18 @@ def record_link(record: Record) -> str:
     return f"records/{record.name}.json"
 
 
-def _committed(tree: ast.Module, names: Iterable[Defined], published: Sequence[Record]) -> list[str]:
+def _committed(tree: ast.Module, names: Iterable[Defined], published: Sequence[Record], words: Words) -> list[str]:
     """Links to the committed records that a cell shows: those of the chapters that it names, or else of all."""
     if not any(isinstance(node, ast.Name) and node.id == READS for name in names for node in ast.walk(name.node)):
         return []
     said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     shown = [record for record in published if record.notebook in said]
     if not shown:
-        return [_link("status.html#recorded-runs-on-real-data", "recorded runs")]
-    return [_link(record_link(record), f"record {record.profile}, {record.run}") for record in shown]
+        return [_link("status.html#recorded-runs-on-real-data", words("recorded runs"))]
+    return [
+        _link(record_link(record), words("record {profile}, {run}").format(profile=record.profile, run=record.run))
+        for record in shown
+    ]
 
 
 def _telling(names: Sequence[Defined]) -> list[Defined]:
