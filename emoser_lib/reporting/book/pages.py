@@ -14,7 +14,7 @@ from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
 from emoser_lib.experiments.runs.settling import settle
 from emoser_lib.reporting.book.checks import CHECKS_FOLDER, LongCheck, checks_section, read_checks
-from emoser_lib.reporting.book.languages import COPIED, Words, stage_catalogs, stage_language, words_of
+from emoser_lib.reporting.book.languages import COPIED, Wording, code_words, stage_catalogs, stage_language
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.quiz import read_quiz, with_quiz
 from emoser_lib.reporting.book.reference import reference_pages
@@ -27,7 +27,7 @@ NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "locale", "qui
 """What lies in the book's folder and is no part of its source: it is shown on pages, or built."""
 
 
-def run_card(record: Record, words: Words = str) -> str:
+def run_card(record: Record, words: Wording = str) -> str:
     """Write the card, as HTML, that says on top of a page which run it shows.
 
     Args:
@@ -79,7 +79,7 @@ def _badge(record: Record) -> str:
     return f"<span class='emoser-profile emoser-profile-{as_text(record.profile)}'>{as_text(record.profile)}</span>"
 
 
-def _caution(record: Record, words: Words) -> str:
+def _caution(record: Record, words: Wording) -> str:
     """One line on what this run's numbers are about."""
     corpus = record.corpus.name if record.corpus else words("no corpus")
     about = words("corpus {name}").format(name=corpus)
@@ -90,7 +90,7 @@ def _caution(record: Record, words: Words) -> str:
     return f"{told.format(about=about, models=models)} {record.seconds:.0f} s, {record.date[:10]}."
 
 
-def with_run_card(notebook: nbformat.NotebookNode, record: Record, words: Words = str) -> nbformat.NotebookNode:
+def with_run_card(notebook: nbformat.NotebookNode, record: Record, words: Wording = str) -> nbformat.NotebookNode:
     """Copy an executed notebook and put its run card, in the `words` of the page's language, below the title."""
     page = nbformat.from_dict(notebook)
     title, newline, rest = page.cells[0].source.partition("\n")
@@ -259,8 +259,8 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         notebook = with_words(read_notebook(folder / name), read_notebook(notebooks / name), record)
         notebook = with_quiz(notebook, quiz.get(record.notebook, ()))
         chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
-        versions: list[tuple[dict[Path, bytes], Words]] = [(pages, str)]
-        versions += [(translated[locale], words_of(locale)) for locale in locales]
+        versions: list[tuple[dict[Path, bytes], Wording]] = [(pages, str)]
+        versions += [(translated[locale], code_words(locale)) for locale in locales]
         for of, words in versions:
             page = with_run_card(with_provenance(notebook, record, chapter, library, published, words), record, words)
             of[Path(name)] = nbformat.writes(page).encode()
