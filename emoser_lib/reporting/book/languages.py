@@ -38,17 +38,17 @@ LOCAL = re.compile(r"""\b(?P<name>href|src)=(?P<quote>["'])(?P<value>[^"']+)(?P=
 TOP = r'<p class="emoser-top"><a [^>]*>[^<]*</a></p>|<link rel="alternate" hreflang=[^>]*>'
 """What `join_language` writes into a page of the original."""
 
-GLUE = re.compile(r"\{glue:text\}`(?P<name>[^`:]+):?(?P<form>[^`]*)`")
+GLUED = re.compile(r"\{glue:text\}`(?P<name>[^`:]+):?(?P<form>[^`]*)`")
 """A value that a notebook hands to its own prose."""
 
-ROLE = re.compile(r"\{([\w:-]+)\}`(?:[^`<]*<([^`>]+)>|([^`]*))`")
+ROLE_IN_MESSAGE = re.compile(r"\{([\w:-]+)\}`(?:[^`<]*<([^`>]+)>|([^`]*))`")
 LINK = re.compile(r"\]\(([^)]*)\)")
 LITERAL = re.compile(r"`+[^`]+`+|\$+[^$]+\$+|</?\w[^>]*>|\{\w*\}")
 
 SAID = re.compile(r' (?:title|alt|aria-label)="[^"]*"')
 """Texts in a tag."""
 
-Words = Callable[[str], str]
+Wording = Callable[[str], str]
 """Gives the words of a language for the English ones."""
 
 
@@ -119,7 +119,7 @@ def catalog_text(catalog: Catalog) -> bytes:
     return kept.rstrip(b"\n") + b"\n"
 
 
-def words_of(locale: Path) -> Words:
+def code_words(locale: Path) -> Wording:
     """Return what gives the words that our code writes into pages; English ones where there is no translation."""
     catalog = read_catalog(locale / MESSAGES / f"{CODE}.po")
     return lambda text: _translation(catalog, text) or text
@@ -161,13 +161,18 @@ def messages_of_claims(claims: Iterable[Mapping[str, Any]], messages: Iterable[s
         claims: content of ``book/claims.yaml``.
         messages: of pages.
     """
-    named = {target or text for message in messages for role, target, text in ROLE.findall(message) if role == "claim"}
+    named = {
+        target or text
+        for message in messages
+        for role, target, text in ROLE_IN_MESSAGE.findall(message)
+        if role == "claim"
+    }
     printed = [str(claim["printed"]) for claim in claims if claim["id"] in named]
     return [words for words in dict.fromkeys(printed) if not re.search(r"\d", words)]
 
 
 def updated(catalog: Catalog, messages: Iterable[str]) -> Catalog:
-    """Bring a catalogue up to date: what changed a little keeps its translation, marked fuzzy, until it is looked at.
+    """Update a catalogue: what changed a little keeps its translation, marked fuzzy, until it is looked at.
 
     >>> catalog = Catalog(locale="es")
     >>> _ = catalog.add("One clip is heard.", "Se oye un clip.")
@@ -203,8 +208,8 @@ def faults(catalog: Catalog, messages: Iterable[str]) -> list[str]:
 
 def _held(message: str) -> set[tuple[str, int]]:
     """What a translation must keep, with how often it stands there."""
-    held = [f"{{{role}}}`{target or text}`" for role, target, text in ROLE.findall(message)]
-    rest = SAID.sub("", ROLE.sub("", message))
+    held = [f"{{{role}}}`{target or text}`" for role, target, text in ROLE_IN_MESSAGE.findall(message)]
+    rest = SAID.sub("", ROLE_IN_MESSAGE.sub("", message))
     held += LINK.findall(rest) + LITERAL.findall(rest)
     return {(part, held.count(part)) for part in held}
 
@@ -217,7 +222,7 @@ def stage_language(locale: Path, source: Path, pages: Mapping[Path, bytes]) -> d
         source: the staged original.
         pages: the pages that are not those of the original, by name.
     """
-    language, words = read_language(locale), words_of(locale)
+    language, words = read_language(locale), code_words(locale)
     staged = {}
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         relative = path.relative_to(source)
@@ -247,7 +252,7 @@ def stage_catalogs(locale: Path) -> dict[Path, bytes]:
         notebook = f"{path.stem}.ipynb"
         for message in catalog:
             if message.id and message.string:
-                message.string = GLUE.sub(partial(_named, notebook), str(message.string))
+                message.string = GLUED.sub(partial(_named, notebook), str(message.string))
         staged[Path(locale.name, MESSAGES, path.name)] = catalog_text(catalog)
     return staged
 

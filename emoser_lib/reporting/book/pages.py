@@ -15,7 +15,7 @@ from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.experiments.runs.records import NOT_RECORDED, Record, RunStatus, read_record, read_records
 from emoser_lib.experiments.runs.settling import settle
 from emoser_lib.reporting.book.checks import CHECKS_FOLDER, LongCheck, checks_section, read_checks
-from emoser_lib.reporting.book.languages import COPIED, Words, stage_catalogs, stage_language, words_of
+from emoser_lib.reporting.book.languages import COPIED, Wording, code_words, stage_catalogs, stage_language
 from emoser_lib.reporting.book.provenance import chapter_of, record_link, run_link, with_provenance
 from emoser_lib.reporting.book.quiz import read_quiz, with_quiz
 from emoser_lib.reporting.book.reference import reference_pages
@@ -25,7 +25,7 @@ from emoser_lib.reporting.escaping import as_text
 from emoser_lib.reporting.recorded_tables import training_time
 
 OPENING = "opening"
-"""Tag of the cell that draws a chapter's opening figure."""
+"""Tag of the cell that draws a chapter's opening figure: it is shown below the answer, wherever it is executed."""
 
 UNFOLDED = {"teach", "hide-input", "hide-cell", "remove-cell"}
 """Tags of cells whose code is the lesson, or is folded or left out already."""
@@ -34,7 +34,7 @@ NOT_PAGES = ("_build", "records", CHECKS_FOLDER, "chapters.json", "locale", "qui
 """What lies in the book's folder and is no part of its source: it is shown on pages, or built."""
 
 
-def run_card(record: Record, words: Words = str) -> str:
+def run_card(record: Record, words: Wording = str) -> str:
     """Write the card, as HTML, that says on top of a page which run it shows.
 
     Args:
@@ -86,7 +86,7 @@ def _badge(record: Record) -> str:
     return f"<span class='emoser-profile emoser-profile-{as_text(record.profile)}'>{as_text(record.profile)}</span>"
 
 
-def _caution(record: Record, words: Words) -> str:
+def _caution(record: Record, words: Wording) -> str:
     """One line on what this run's numbers are about."""
     corpus = record.corpus.name if record.corpus else words("no corpus")
     about = words("corpus {name}").format(name=corpus)
@@ -97,10 +97,11 @@ def _caution(record: Record, words: Words) -> str:
     return f"{told.format(about=about, models=models)} {record.seconds:.0f} s, {record.date[:10]}."
 
 
-def with_run_card(notebook: nbformat.NotebookNode, record: Record, words: Words = str) -> nbformat.NotebookNode:
+def with_run_card(notebook: nbformat.NotebookNode, record: Record, words: Wording = str) -> nbformat.NotebookNode:
     """Copy an executed notebook and put its run card below its opening, in the `words` of the page's language.
 
-    The opening is title, question, answer and figure. Code is folded, unless it is the lesson.
+    The opening is title, question, answer and figure; the figure's cell may be executed anywhere in the notebook, so
+    that it can show what the run found. Code is folded, unless it is the lesson.
     """
     page = nbformat.from_dict(notebook)
     title, *_ = page.cells[0].source.splitlines() or [""]
@@ -110,8 +111,9 @@ def with_run_card(notebook: nbformat.NotebookNode, record: Record, words: Words 
     for cell, of in zip(page.cells, tags, strict=True):
         if cell.cell_type == "code" and not of & UNFOLDED:
             cell.metadata["tags"] = [*of, "hide-input"]
-    below = next((number for number, of in enumerate(tags, 1) if OPENING in of), 1)
-    page.cells.insert(below, nbformat.v4.new_markdown_cell(run_card(record, words), id="run-card"))
+    first, drawn = page.cells[:1], [cell for cell, of in zip(page.cells, tags, strict=True) if OPENING in of]
+    others = [cell for cell in page.cells[1:] if cell not in drawn]
+    page.cells = [*first, *drawn, nbformat.v4.new_markdown_cell(run_card(record, words), id="run-card"), *others]
     return page
 
 
@@ -293,8 +295,8 @@ def stage_book(book: Path, notebooks: Path, runs: Path, shown: Sequence[Path], d
         notebook = with_words(read_notebook(folder / name), read_notebook(notebooks / name), record)
         notebook = with_quiz(notebook, quiz.get(record.notebook, ()))
         chapter = chapters[record.notebook] = chapter_of(notebook, record.notebook, library)
-        versions: list[tuple[dict[Path, bytes], Words]] = [(pages, str)]
-        versions += [(translated[locale], words_of(locale)) for locale in locales]
+        versions: list[tuple[dict[Path, bytes], Wording]] = [(pages, str)]
+        versions += [(translated[locale], code_words(locale)) for locale in locales]
         for of, words in versions:
             page = with_provenance(with_run_card(notebook, record, words), record, chapter, library, published, words)
             of[Path(name)] = nbformat.writes(page).encode()

@@ -8,7 +8,7 @@ from nbformat.v4 import new_markdown_cell
 
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.runs.records import Record
-from emoser_lib.reporting.book.languages import Words
+from emoser_lib.reporting.book.languages import Wording
 from emoser_lib.reporting.book.reference import anchor
 from emoser_lib.reporting.book.uses import PACKAGE, Chapter, Defined, Library
 from emoser_lib.reporting.escaping import as_text
@@ -40,7 +40,7 @@ def with_provenance(
     chapter: Chapter,
     library: Library,
     published: Sequence[Record],
-    words: Words = str,
+    words: Wording = str,
 ) -> nbformat.NotebookNode:
     """Copy an executed notebook and put a line of provenance below every figure and table.
 
@@ -95,7 +95,7 @@ def record_link(record: Record) -> str:
     return f"records/{record.name}.json"
 
 
-def _committed(tree: ast.Module, names: Iterable[Defined], published: Sequence[Record], words: Words) -> list[str]:
+def _committed(tree: ast.Module, names: Iterable[Defined], published: Sequence[Record], words: Wording) -> list[str]:
     """Links to the committed records that a cell shows: those of the chapters that it names, or else of all."""
     if not any(isinstance(node, ast.Name) and node.id == READS for name in names for node in ast.walk(name.node)):
         return []
