@@ -78,7 +78,9 @@ def test_the_card_stands_below_the_opening_and_code_is_folded_that_is_no_lesson(
     folded = [one.source for one in page.cells if "hide-input" in one.metadata.get("tags", [])]
     assert folded == ["opening", "parameters", "x"]
     late = nbformat.v4.new_notebook(cells=[*executed().cells, cell("x"), cells[0]])
-    assert [one.source for one in with_run_card(late, record()).cells][1] == "opening", "what the run found is drawn above"
+    assert [one.source for one in with_run_card(late, record()).cells][1] == "opening", (
+        "what the run found is drawn above"
+    )
     assert with_run_card(executed(), record()).cells[1].source.startswith("<div class='emoser-run-card")
     with pytest.raises(DataError, match="does not begin with a title"):
         with_run_card(executed("no title"), record())
