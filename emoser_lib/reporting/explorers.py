@@ -198,13 +198,8 @@ def leakage_explorer(found: Mapping[str, Leakage]) -> HTML:
     for record in published_records("12-audit"):
         if "leakage" in record.metrics and record.corpus:
             found = {**found, f"{record.corpus.name}, recorded": Leakage.model_validate(record.metrics["leakage"])}
-    schemes = ("official test", "folds by clip", "folds by video")
-    cuts = {
-        (clips, scheme): points
-        for clips, of in found.items()
-        for scheme, points in zip(schemes, _shares_and_scores(of), strict=True)
-        if points
-    }
+    cuts = {(clips, scheme): of_one for clips, of in found.items() for scheme, of_one in _shares_and_scores(of).items()}
+    schemes = tuple(dict.fromkeys(scheme for _, scheme in cuts))
     step, choices = (WIDE - 70) / len(cuts), []
     for number, ((clips, scheme), points) in enumerate(cuts.items()):
         shares, scores = np.array(points).T
@@ -262,10 +257,14 @@ def confusion_explorer(corpus: Corpus, predicted: pd.Series, seed: int = 0) -> H
     return explorer(name, controls, ("gold", "answered", "clips"), choices, first, frame, high)
 
 
-def _shares_and_scores(of: Leakage) -> tuple[list[tuple[float, float]], ...]:
-    """Share of clips whose video is known, and the rule's score, of the test and of each fold of both schemes."""
+def _shares_and_scores(of: Leakage) -> dict[str, list[tuple[float, float]]]:
+    """Share of clips whose video, or what stands for it, is known, and the rule's score: of the test and each fold."""
     test = [(of.test.clips_sharing_video / of.test.clips, of.test.video_majority.macro_f1)] if of.test else []
-    return test, *([(fold.share, fold.macro_f1) for fold in of.folds[scheme]] for scheme in ("paper", "video"))
+    folds = {
+        f"folds by {'clip' if scheme == 'paper' else scheme}": [(fold.share, fold.macro_f1) for fold in each]
+        for scheme, each in of.folds.items()
+    }
+    return {scheme: points for scheme, points in {"official test": test, **folds}.items() if points}
 
 
 def _control(label: str, of: Sequence[str] | range, value: str) -> str:

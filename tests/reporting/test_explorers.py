@@ -59,6 +59,15 @@ def test_recorded_leakage_stands_beside_this_runs() -> None:
     assert re.search(r"emospeech, recorded, official test: 53% of the clips .* the rule scores 0.840\.", html)
 
 
+@pytest.mark.parametrize(
+    ("lacks", "folds"), [(("video",), "folds by speaker"), (("video", "speaker"), "folds by clip")]
+)
+def test_a_corpus_without_videos_has_the_folds_that_it_can_have(lacks: tuple[str, ...], folds: str) -> None:
+    corpus = Corpus("own", build_frame(dict(DEMO.frame.drop(columns=list(lacks)).items())))
+    html = unescape(explorers.leakage_explorer({"own": leakage(corpus)}).data)
+    assert re.search(rf"own, {folds}: \d+% of the clips", html)
+
+
 def test_a_strangers_label_and_text_are_texts() -> None:
     bad = "<img src=x onerror=alert(1)>'|"
     given = {"id": ["c0", "c1"], "label": [bad, "joy"], "split": ["test"] * 2, "transcription": [bad] * 2}
