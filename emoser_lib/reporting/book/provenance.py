@@ -53,7 +53,9 @@ def with_provenance(
         words: gives the words of the page's language.
     """
     page = nbformat.from_dict(notebook)
-    used = dict(zip(map(id, _code(page)), zip(chapter.trees, chapter.uses, strict=True), strict=True))
+    # In the order of their execution: on the page an opening's figure comes before what it was made of.
+    executed = sorted(_code(page), key=lambda cell: cell.execution_count or 0)
+    used = dict(zip(map(id, executed), zip(chapter.trees, chapter.uses, strict=True), strict=True))
     cells = []
     for cell in page.cells:
         if id(cell) not in used or not shows_something(cell):

@@ -80,6 +80,18 @@ def test_other_cells_have_no_line(nothing: Any) -> None:
     assert lines(nothing) == []
 
 
+def test_a_cell_that_the_page_shows_earlier_keeps_its_own_line() -> None:
+    made, drawn = cell("show(tables.findings(0))", TABLE, count=2), cell("figures.line(0)", TABLE, count=3)
+    library = Library()
+    notebook = new_notebook(cells=[new_markdown_cell("# Title"), cell(IMPORTS, count=1), made, drawn])
+    chapter = chapter_of(notebook, "09-try", library)
+    notebook.cells.insert(1, notebook.cells.pop())
+    shown = [c.source for c in with_provenance(notebook, record(), chapter, library, ()).cells]
+    told = [line for line in shown if "emoser-provenance" in line]
+    assert ["figures.line" in line for line in told] == [True, False]
+    assert ["tables.findings" in line for line in told] == [False, True]
+
+
 def test_the_executed_notebook_stays_as_it_is() -> None:
     library, notebook = Library(), new_notebook(cells=[cell(IMPORTS), cell("show(1)", TABLE)])
     before = nbformat.writes(notebook)
