@@ -21,7 +21,10 @@ from emoser_lib.reporting.report import GLUE
 
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 
-EXERCISE_BLOCK = re.compile(r"(`{3,})\{exercise\}\n:label: (\S+)\n(.*?)\n\1(?!`)", re.DOTALL)
+EXERCISE_BLOCK = re.compile(
+    r"(?P<fence>`{3,})\{exercise\}(?: (?P<title>[^\n]+))?\n:label: (?P<label>\S+)\n(?P<task>.*?)\n(?P=fence)(?!`)",
+    re.DOTALL,
+)
 
 FOLDED = (
     re.compile(r"(?P<fence>`{3,})\{solution\} \S+\n(?::class: dropdown\n)?(?P<body>.*?)\n(?P=fence)(?!`)", re.DOTALL),
@@ -69,9 +72,9 @@ class PlainWords:
         Args:
             text: MyST Markdown.
             chapter: whose values the role ``glue`` gives.
-            exercises: label -> title.
+            exercises: label -> what it is called where it is referred to.
         """
-        text = EXERCISE_BLOCK.sub(lambda found: f"### {exercises[found[2]]}\n\n{found[3]}", text)
+        text = EXERCISE_BLOCK.sub(lambda found: _headed(found, exercises), text)
         for folded in FOLDED:
             text = folded.sub(_unfolding, text)
         text = BOX.sub(lambda found: "> **{}**\n>\n{}".format(found[1], re.sub(r"(?m)^", "> ", found[2])), text)
@@ -88,7 +91,7 @@ class PlainWords:
 
     def _numbered(self, page: nbformat.NotebookNode, chapter: str) -> dict[str, str]:
         texts = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
-        labels = [label for _, label, _ in EXERCISE_BLOCK.findall(texts)]
+        labels = [found["label"] for found in EXERCISE_BLOCK.finditer(texts)]
         return {label: f"Exercise {int(chapter[:2])}.{number}" for number, label in enumerate(labels, 1)}
 
     def _word(self, role: str, text: str, chapter: str, exercises: Mapping[str, str]) -> str:
@@ -145,6 +148,11 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except ValueError:
         return text  # a `nan` somewhere in it: nothing that prose would show
+
+
+def _headed(found: re.Match[str], exercises: Mapping[str, str]) -> str:
+    kind = f" ({found['title']})" if found["title"] else ""
+    return f"### {exercises[found['label']]}{kind}\n\n{found['task']}"
 
 
 def _unfolding(found: re.Match[str]) -> str:

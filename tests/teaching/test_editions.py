@@ -77,7 +77,7 @@ def test_exercises_quiz_and_checks_stay(editions: dict[Edition, Path]) -> None:
     source = texts(editions[Edition.STUDENT] / "source")
     lab = texts(editions[Edition.STUDENT] / "notebooks")
     assert source.count("{exercise}") == lab.count("### Exercise ") > 30
-    assert source.count("**Right.**") == lab.count("**Right.**") == 65
+    assert source.count("**Right.**") == lab.count("**Right.**") == 70
     stubs = 7 + 4  # of the assignments, of the chapters
     assert source.count("YOUR CODE HERE\n") == lab.count("YOUR CODE HERE\n") == stubs
     assert lab.count('print("✓') == 14 + 4
@@ -90,7 +90,7 @@ def test_a_teacher_sees_every_solution_and_the_notes(root: Path, editions: dict[
         line for notebook in notebooks_of(root) for line, _ in solution_lines(notebook) if not line.startswith(":")
     }
     assert [line for line in lines if line not in shown] == []
-    assert shown.count("{admonition} For the teacher") == 13 + 6
+    assert shown.count("{admonition} For the teacher") == 14 + 6
     assert "{solution}" in shown and ":class: dropdown\n" not in shown
 
 
@@ -103,7 +103,7 @@ def test_notebooks_for_lab_have_words_for_roles_and_no_outputs(editions: dict[Ed
             assert not ROLE.search(words) and ":::" not in words and "{solution}" not in words, (edition, path.name)
             assert not any(cell.get("outputs") for cell in notebook.cells), path.name
     lora = texts(editions[Edition.STUDENT] / "notebooks")
-    assert "Esteban-Romero et al. (2024)" in lora and "### Exercise 5.1" in lora
+    assert "Esteban-Romero et al. (2024)" in lora and "### Exercise 5.1 (Predict, then run)\n" in lora
 
 
 def test_what_is_worked_in_is_never_overwritten(source: BuiltBook, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ praises .15 below. Only statements that a reported value depends on are run.
 """
 
 import ast
+import dis
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -213,18 +214,26 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
             patch.setattr(module, name, function)
 
 
-def names_in(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
-    """The names that a statement reads, or those that it makes: variables, imports, functions."""
-    found = {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, context)}
-    if context is ast.Store:
-        for one in ast.walk(node):
-            if isinstance(one, ast.alias):
-                found.add((one.asname or one.name).split(".")[0])
-            if isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Store) and isinstance(one.value, ast.Name):
-                found.add(one.value.id)
-            if isinstance(one, ast.FunctionDef | ast.ClassDef):
-                found.add(one.name)
-    return found
+def instructions(code: CodeType) -> Iterator[dis.Instruction]:
+    """What a piece of code does, and what the functions in it do."""
+    yield from dis.get_instructions(code)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from instructions(inner)
+
+
+def names_of(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """The names of the notebook that a statement reads, and those that it makes or changes.
+
+    What is local to a function or a comprehension in it is neither.
+    """
+    code = compile(ast.Module([statement], []), "statement", "exec")
+    read = {one.argval for one in instructions(code) if one.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
+    made = {one.argval for one in dis.get_instructions(code) if one.opname == "STORE_NAME"}
+    for one in [] if isinstance(statement, ast.FunctionDef | ast.ClassDef) else ast.walk(statement):
+        if isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Store) and isinstance(one.value, ast.Name):
+            made.add(one.value.id)
+    return read, made
 
 
 def reporting(statements: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
@@ -234,10 +243,11 @@ def reporting(statements: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
         call = statement.value if isinstance(statement, ast.Expr) else None
         reports = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "report"
         reports = reports and bool(REPORTED & {keyword.arg for keyword in call.keywords})  # type: ignore[union-attr]
-        if reports or names_in(statement, ast.Store) & wanted:
+        read, made = names_of(statement)
+        if reports or made & wanted:
             if isinstance(statement, ast.Assign) and all(isinstance(to, ast.Name) for to in statement.targets):
-                wanted -= names_in(statement, ast.Store)  # what it was before does not matter
-            wanted |= names_in(statement, ast.Load)
+                wanted -= made  # what it was before does not matter
+            wanted |= read
             yield statement
 
 
