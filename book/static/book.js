@@ -8,12 +8,17 @@ document.addEventListener("DOMContentLoaded", () => {
     box.classList.toggle("emoser-more-right", hidden > 1);
     box.classList.toggle("emoser-more-left", box.scrollLeft > 1);
   };
+  const widen = () => boxes
+    .filter((box) => box.matches(".emoser-table-scroll") && box.scrollWidth > box.clientWidth)
+    .forEach((box) => box.classList.add("full-width"));
+  // The theme fails at what takes the margin of a page without a list of contents, so there it looks first.
+  if (document.querySelector(".bd-sidebar-secondary")) widen(); else addEventListener("load", widen);
   for (const box of boxes) {
-    if (box.matches(".emoser-table-scroll") && box.scrollWidth > box.clientWidth) box.classList.add("full-width");
     box.addEventListener("scroll", () => show(box), { passive: true });
     show(box);  // what is folded away is not observed before it is opened
     new ResizeObserver(() => show(box)).observe(box);
   }
+  addEventListener("resize", () => boxes.forEach(show));
 });
 
 // A term's definition goes at Esc, and may come again once the pointer or the keyboard is elsewhere.

@@ -154,7 +154,12 @@ def draw_spectrogram(axes: Axes, waveform: np.ndarray) -> None:
     mel = librosa.feature.melspectrogram(y=waveform, sr=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
     end = len(waveform) / SAMPLE_RATE
     axes.imshow(
-        librosa.power_to_db(mel, ref=np.max), origin="lower", aspect="auto", extent=(0, end, 0, 80), cmap="magma"
+        librosa.power_to_db(mel, ref=np.max),
+        origin="lower",
+        aspect="auto",
+        extent=(0, end, 0, 80),
+        cmap=plt.get_cmap("magma", 16),  # steps of 5 dB: a picture of few colours is half as large
+        interpolation_stage="data",  # none in between
     )
     axes.set(xlabel="seconds", ylabel="mel bands", yticks=[])
     pitch = axes.twinx()

@@ -225,7 +225,7 @@ def collect(visits: list[Visit], key: str) -> list[str]:
     return [f"{visit.where}: {thing}" for visit in visits for thing in visit.seen[key]]
 
 
-def test_every_page_of_the_contents_is_there(visits: list[Visit]) -> None:
+def test_every_page_of_the_contents_is_there(html: Path, visits: list[Visit]) -> None:
     pages = {visit.page.removesuffix(".html") for visit in visits}
     expected = {
         "index",
@@ -234,7 +234,6 @@ def test_every_page_of_the_contents_is_there(visits: list[Visit]) -> None:
         "rerun",
         "measure",
         "teach",
-        "es",
         "glossary",
         "references",
         "status",
@@ -244,6 +243,7 @@ def test_every_page_of_the_contents_is_there(visits: list[Visit]) -> None:
     }
     expected |= {"api", "api-corpora", "api-systems", "api-experiments", "api-reporting"}
     assert pages >= expected | {"01-corpus", "02-scoring", "03-classical"}
+    assert (html / "es" / "index.html").is_file()
 
 
 def test_no_console_error(visits: list[Visit]) -> None:
@@ -398,14 +398,14 @@ def test_the_front_page_is_one_screen(html: Path, page: Page) -> None:
     shown = page.evaluate(f"{seen}.map((each) => each.getBoundingClientRect().bottom)")
     assert len(shown) == 1 + 2 + 3 + 3
     assert max(shown) <= 900
-    for door in ("papers", "rerun", "teach", "es"):
+    for door in ("papers", "rerun", "teach", "es/index"):
         assert page.locator(f".bd-article a[href='{door}.html']").count() > 0, door
     page.locator(".emoser-systems a", has_text="EmoSLLM").click()
     page.wait_for_url("**/10-emosllm.html")
 
 
 OPENING = """() => {
-  const title = document.querySelector('.bd-article h1'), question = title.nextElementSibling;
+  const title = document.querySelector('.bd-article h1'), question = document.querySelector('h1 ~ p:not(.emoser-top)');
   const answer = question.nextElementSibling, figure = document.querySelector('.bd-article figure');
   const bottom = (e) => Math.round(e.getBoundingClientRect().bottom + scrollY);
   const card = document.querySelector('.emoser-run-card');

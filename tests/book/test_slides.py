@@ -66,7 +66,7 @@ def test_nothing_spills_and_all_is_large_enough_to_read(decks: list[Path], page:
     page.on(
         "request", lambda request: request.url.startswith(("file:", "data:", "about:")) or wrong.append(request.url)
     )
-    assert len(decks) == 13
+    assert len(decks) == 14
     for deck in decks:
         slides = opened(page, deck)
         assert 15 < len(slides) < 90, deck.stem
@@ -99,7 +99,7 @@ def test_keys_turn_slides_and_show_the_notes(decks: list[Path], page: Page) -> N
         page.keyboard.press(key)
         expect(shown).to_have_text(f"{number} / {last}")
     page.keyboard.press("ArrowRight")
-    expect(notes).to_contain_text("a language model reads the transcription")
+    expect(notes).to_contain_text("Can a small adapter turn a language model into one that tells emotions from words?")
     page.keyboard.press("S")
     expect(notes).to_be_hidden()
 
