@@ -27,7 +27,7 @@ from emoser_lib.errors import DataError, EmoserError
 from emoser_lib.files import write_whole
 from emoser_lib.source import code_sha256, file_of, modules_behind
 
-PYTHONS = {"project": ROOT / ".venv/bin/python", "benchmark": ROOT / ".venv-bench/bin/python"}
+PYTHONS = {"project": Path(sys.executable), "benchmark": ROOT / ".venv-bench/bin/python"}
 TOLERANCE = 1e-4
 """By what share of itself the loss of two contenders may differ at the same step; by how much where it is below 1.
 

@@ -12,7 +12,12 @@ from emoser_lib.errors import DataError
 
 
 def read_table(
-    path: Path, need: Iterable[str] = (), *, how_to_get: str = "check the path", quoted: bool | None = None
+    path: Path,
+    need: Iterable[str] = (),
+    *,
+    how_to_get: str = "check the path",
+    quoted: bool | None = None,
+    only_utf8: bool = False,
 ) -> pd.DataFrame:
     """Read a table in which every cell is text and an empty cell is ``""``.
 
@@ -26,14 +31,16 @@ def read_table(
         how_to_get: the way out named when the file is not there.
         quoted: whether quotation marks hold cells together that contain the separator or line breaks. By default in a
             CSV and not in a ``.tsv``, whose cells may begin with a quotation mark of their own (Common Voice).
+        only_utf8: refuse a table that is not UTF-8: for those whose cells are names and labels, not words.
 
     Raises:
-        DataError: not there, no text, empty, a row longer than the header, a column twice, or a needed
-            one lacking; or a cell that holds what looks like rows, where a lone quotation mark swallowed them.
+        DataError: not there, no text or not in UTF-8 where it must be, empty, a row longer than the header, a column
+            twice, or a needed one lacking; or a cell that holds what looks like rows, where a lone quotation mark
+            swallowed them.
     """
     if not path.is_file():
         raise DataError(f"{path} is not there: {how_to_get}.")
-    text = _text_of(path)
+    text = _text_of(path, only_utf8)
     if "\0" in text:
         raise DataError(f"{path} is not a text file: save the table as 'CSV UTF-8'.")
     first, _, rest = text.partition("\n")
@@ -74,7 +81,7 @@ def read_table(
     return table
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, only_utf8: bool) -> str:
     """A table's text: UTF-8, or what a spreadsheet's plain CSV is in the west of Europe, which a warning says."""
     try:
         content = path.read_bytes()
@@ -83,11 +90,13 @@ def _text_of(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        pass
+        refusal = DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'.")
+    if only_utf8:
+        raise refusal
     try:
         text = content.decode("cp1252")
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'.") from None
+        raise refusal from None
     if "\0" not in text:
         said = f"{path} is not UTF-8 and is read as Windows-1252: if letters are wrong, save it as 'CSV UTF-8'"
         warnings.warn(said, stacklevel=3)

@@ -96,7 +96,7 @@ def read_submission(path: Path | str, corpus: Corpus) -> Submission:
     if len(every) > len(ids):
         unlabelled = f"{len(every) - len(ids)} of {len(every)} test clips have no label: they are not scored."
         warnings.warn(f"corpus '{corpus.name}': {unlabelled}", UserWarning, stacklevel=2)
-    table = read_table(path, need=["id"])
+    table = read_table(path, need=["id"], only_utf8=True)
     _check_columns(path, table)
     table = table[list(SUBMISSION_COLUMNS[:1]) + [task for task in TASKS if task in table]].apply(
         lambda column: column.str.strip()
@@ -235,7 +235,7 @@ def _tasks(path: Path) -> pd.DataFrame:
     """The tasks of a results file, by id without ending."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}: give the path of a results file (id,task_1,task_2).")
-    table = read_table(path, need=["id"])
+    table = read_table(path, need=["id"], only_utf8=True)
     _check_columns(path, table)
     table = table.apply(lambda column: column.str.strip())
     for column in table:

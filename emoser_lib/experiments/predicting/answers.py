@@ -118,7 +118,7 @@ def _read(path: Path, form: str, labels: Sequence[str]) -> list[Answer]:
             told = json.loads(path.read_text(encoding="utf-8"))
             found = [Answer(one["id"], one["label"], one["probabilities"]) for one in told["clips"]]
         else:
-            table = read_table(path, need=["id", "label"])
+            table = read_table(path, need=["id", "label"], only_utf8=True)
             columns = {name.removeprefix(PROBABILITY): name for name in table.columns if name.startswith(PROBABILITY)}
             found = [
                 Answer(row["id"], row["label"], {label: float(row[name]) for label, name in columns.items()})

@@ -178,7 +178,7 @@ def updated(catalog: Catalog, messages: Iterable[str]) -> Catalog:
     >>> _ = catalog.add("One clip is heard.", "Se oye un clip.")
     >>> changed = updated(catalog, ["One clip is heard!", "New."])
     >>> [(m.id, m.string, m.fuzzy) for m in changed if m.id]
-    [('One clip is heard!', 'Se oye un clip.', True), ('New.', '', False)]
+    [('One clip is heard!', 'Se oye un clip.', True), ('New.', None, False)]
     """
     template = Catalog(fuzzy=False)
     for message in messages:

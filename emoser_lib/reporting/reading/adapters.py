@@ -61,8 +61,8 @@ def layer_shapes(name: str, rank: int) -> pd.DataFrame:
         One row per matrix W: d_out, d_in, its numbers, the shapes of A and B, their numbers r (d_in + d_out), and
         what share of W's these are.
 
-    >>> layer_shapes("google/gemma-2b", rank=16).loc["q_proj", ["A", "B", "r(d_in + d_out)"]].tolist()
-    ['16 × 2,048', '2,048 × 16', 65536]
+    >>> layer_shapes("google/gemma-2b", rank=16).loc["q_proj", ["A", "B", "r(d_in + d_out)"]].to_dict()
+    {'A': '16 × 2,048', 'B': '2,048 × 16', 'r(d_in + d_out)': 65536}
     """
     model = meta_model(name)
     layers = next(module for module in model.modules() if isinstance(module, nn.ModuleList))

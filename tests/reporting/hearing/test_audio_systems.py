@@ -103,9 +103,9 @@ def test_curves_of_audio_systems_are_drawn_by_what_they_differ_in() -> None:
     curves = adapters.learning_curves(DEMO, GRID, by)
     assert set(curves["batch size"]) == {4, 6} and len(curves) == 4 * 2 * 2
     figure = figures.adapter_curves(adapters.losses(GRID, by), curves)
-    legend = figure.axes[1].get_legend()
-    assert legend is not None
-    assert {"learning rate", "0.001", "0.01", "batch size", "4", "6"} == {t.get_text() for t in legend.get_texts()}
+    (legend,) = figure.legends
+    settings = {f"batch size {size}, learning rate {rate}" for size in (4, 6) for rate in ("0.001", "0.01")}
+    assert {text.get_text() for text in legend.get_texts()} == settings
     one = audio_systems.named("arm", {SYSTEMS[0]: "published"})
     alone = {SYSTEMS[0]: GRID[SYSTEMS[0]]}
     assert figures.adapter_curves(adapters.losses(alone, one), adapters.learning_curves(DEMO, alone, one)).axes
@@ -198,7 +198,8 @@ def test_what_padding_mask_and_normalisation_do_is_told_apart() -> None:
     mean = equal.groupby("way")["distance"].mean()
     assert mean["right mask"] < 1e-4
     assert mean["right mask, normalised together"] > 0.01
-    assert figures.frame_distances(table).axes[0].get_legend() is not None
+    (legend,) = figures.frame_distances(table).legends
+    assert {text.get_text() for text in legend.get_texts()} == set(table["way"])
 
 
 def test_the_recorded_runs_say_what_was_heard_and_read() -> None:

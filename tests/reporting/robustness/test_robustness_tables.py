@@ -128,7 +128,8 @@ def test_the_figures_draw_what_there_is_and_say_so_where_there_is_nothing(
     table = robustness.conditions_table(demo, answers, resamples=100)
     changes = robustness_figures.changes(table).axes[0]
     assert [label.get_text() for label in changes.get_yticklabels()] == [NOISY.name, CUT.name, "white noise, 20 dB"]
-    assert len(robustness_figures.score_curves(robustness.curves(table, list(answers))).axes) == 1
+    noise, beside = robustness_figures.score_curves(robustness.curves(table, list(answers))).axes
+    assert noise.get_xlabel() == "noise, dB" and not beside.axison, "one kind has a strength: no second panel is seen"
     clean = table[table["condition"] == "clean"]
     for empty in (robustness_figures.changes(clean), robustness_figures.score_curves(robustness.curves(clean, []))):
         (text,) = empty.axes[0].texts
