@@ -98,9 +98,9 @@ def sentence(found: Result) -> str:
     smallest, *_, largest = of
     times = of[largest]["seconds"] / of[smallest]["seconds"]
     return (
-        f"A slope of 1 is growth in proportion; the steepest is {slopes[steepest]:.2f} ({steepest}). Training steps "
-        f"cost {times:.2f} times as much with {int(largest):,} clips as with {int(smallest):,}. The most memory that "
-        f"is added is {most[0]:,.0f} MB ({most[1]})."
+        f"A slope of 1 is growth in proportion; at the end the steepest is {slopes[steepest]:.2f} ({steepest}). "
+        f"Training steps cost {times:.2f} times as much with {int(largest):,} clips as with {int(smallest):,}. The "
+        f"most memory that is added is {most[0]:,.0f} MB ({most[1]})."
     )
 
 
