@@ -415,7 +415,6 @@ RECORDED: Mapping[str, RecordedTable] = {
     "labels of the test": RecordedTable(("label",), _test_labels, LABEL_COLUMNS),
     "chosen fold": RecordedTable(("run",), _chosen_fold),
     "epochs": RecordedTable(("system",), _metric("by_epoch", "system")),
-    "ablations": RecordedTable(("system",), _metric("ablations", "system")),
     "voices": RecordedTable(("heard as", "voices"), _voices, (*VOICE_COLUMNS, "run")),
     "conditions": RecordedTable(("condition",), _conditions),
     **{
