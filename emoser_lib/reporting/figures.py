@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from matplotlib_inline.config import InlineBackend
 
 from emoser_lib.corpora import SAMPLE_RATE, Corpus, clip_seconds
 from emoser_lib.experiments.judging.scoring import Score
+from emoser_lib.systems.classical.compiled import load_librosa
 
 if TYPE_CHECKING:
     from emoser_lib.reporting.diagrams import Arrow, Box
@@ -151,6 +151,7 @@ def one_clip(waveform: np.ndarray) -> Figure:
 
 def draw_spectrogram(axes: Axes, waveform: np.ndarray) -> None:
     """Draw a waveform's mel spectrogram into a panel, with its pitch as dots and their scale on the right."""
+    librosa = load_librosa()
     mel = librosa.feature.melspectrogram(y=waveform, sr=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
     end = len(waveform) / SAMPLE_RATE
     axes.imshow(
@@ -176,6 +177,7 @@ def pitch_contour(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     YIN; the quiet frames are left out because it finds a pitch in noise too.
     """
     hop = 256
+    librosa = load_librosa()
     pitch = librosa.yin(waveform, fmin=60, fmax=500, sr=SAMPLE_RATE, frame_length=1024, hop_length=hop)
     loudness = librosa.feature.rms(y=waveform, frame_length=1024, hop_length=hop)[0][: len(pitch)]
     loud = loudness > loudness.max() * 10 ** (-30 / 20)

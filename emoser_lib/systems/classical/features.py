@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
@@ -12,6 +11,7 @@ from sklearn.utils import Tags
 
 from emoser_lib.corpora import SAMPLE_RATE
 from emoser_lib.errors import DataError
+from emoser_lib.systems.classical.compiled import load_librosa
 
 SHORTEST_MS = 30
 """A clip needs this much sound: one analysis window and a little more (our choice)."""
@@ -86,7 +86,7 @@ def acoustic_statistics(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
     peak = float(np.abs(samples).max())
     scaled = samples / peak if peak > 0 else samples
     scaled = np.pad(scaled, (0, max(0, PITCH_WINDOW - len(scaled))))
-    loudness_db = _decibels(librosa.feature.rms(y=scaled, frame_length=PITCH_WINDOW, hop_length=HOP_LENGTH)[0])
+    loudness_db = _decibels(load_librosa().feature.rms(y=scaled, frame_length=PITCH_WINDOW, hop_length=HOP_LENGTH)[0])
     active = loudness_db >= loudness_db.max() - 40.0
     contours = _contours(scaled, loudness_db)
     semitones, periodicity = _pitch_track(scaled)
@@ -154,7 +154,7 @@ def log_mel(waveform: NDArray[np.float32], seconds: float = 4.0, bands: int = 64
     >>> log_mel(np.ones(8_000, dtype="float32")).shape
     (200, 64)
     """
-    samples = _checked(waveform)
+    librosa, samples = load_librosa(), _checked(waveform)
     hop = 2 * HOP_LENGTH
     frames = round(seconds * SAMPLE_RATE / hop)
     samples = np.pad(samples[: frames * hop], (0, max(0, WINDOW - len(samples))))
@@ -231,6 +231,7 @@ def _decibels(amplitude: Any) -> Any:
 
 def _contours(scaled: NDArray[np.float64], loudness_db: NDArray[np.float64]) -> NDArray[np.float64]:
     """``CONTOURS`` over time, [contours, frames], from one spectrum."""
+    librosa = load_librosa()
     spectrum = np.abs(librosa.stft(scaled, n_fft=WINDOW, hop_length=HOP_LENGTH))
     shape = {"S": spectrum, "sr": SAMPLE_RATE}
     mel_db = librosa.power_to_db(librosa.feature.melspectrogram(S=spectrum**2, sr=SAMPLE_RATE, n_mels=64))
@@ -252,7 +253,7 @@ def _contours(scaled: NDArray[np.float64], loudness_db: NDArray[np.float64]) -> 
 
 def _pitch_track(scaled: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pitch in semitones by YIN, and how well each frame repeats after one such period (correlation), [frames]."""
-    low, high = PITCH_HZ
+    (low, high), librosa = PITCH_HZ, load_librosa()
     hertz = librosa.yin(scaled, fmin=low, fmax=high, sr=SAMPLE_RATE, frame_length=PITCH_WINDOW, hop_length=HOP_LENGTH)
     half = PITCH_WINDOW // 2
     padded = np.pad(scaled, (half, half))
