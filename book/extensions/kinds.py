@@ -1,41 +1,47 @@
-"""An exercise's kind is one message for translators, "Exercise (Find the mistake)", and its title's second half again.
+"""The kind of an exercise, *Find the mistake*, in the language of the page.
 
-sphinx-exercise: a title that was translated is a text alone, and its page would not show the kind.
+Sphinx would translate the title as one text, of which sphinx-exercise shows no kind.
 """
 
-import re
 from typing import Any
 
 from docutils.nodes import Text
 from sphinx.application import Sphinx
+from sphinx.locale import get_translation
 from sphinx.transforms import SphinxTransform
-from sphinx_exercise.nodes import exercise_subtitle, exercise_title
+from sphinx_exercise.nodes import exercise_title
+
+from emoser_lib.reporting.book.languages import CODE
+
+_ = get_translation(CODE)
 
 
-class Joined(SphinxTransform):
-    """Before Sphinx translates, at 20."""
+def kinds() -> dict[str, str]:
+    """By what the chapters call them."""
+    return {
+        "Predict, then run": _("Predict, then run"),
+        "Complete the code": _("Complete the code"),
+        "Find the mistake": _("Find the mistake"),
+        "Go further": _("Go further"),
+        "Think": _("Think"),
+    }
+
+
+class Kinds(SphinxTransform):
+    """Before Sphinx translates what else is on the page, at 20."""
 
     default_priority = 19
 
-    def apply(self, **_: Any) -> None:
+    def apply(self, **options: Any) -> None:
+        words = kinds()
         for title in self.document.findall(exercise_title):
-            if len(title) > 1:
-                title.rawsource = f"{title[0].astext()} ({title[1].astext()})"
-
-
-class Parted(SphinxTransform):
-    """After it."""
-
-    default_priority = 21
-
-    def apply(self, **_: Any) -> None:
-        for title in self.document.findall(exercise_title):
-            if translated := re.fullmatch(r"(.+?) \((.+)\)", title.astext()):
-                title.children = []
-                title += [Text(translated[1]), exercise_subtitle("", translated[2])]
+            title["translatable"] = False
+            for kind in title[1:]:
+                said = kind.astext()
+                kind.clear()
+                kind += Text(str(words.get(said, said)))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.add_transform(Joined)
-    app.add_transform(Parted)
+    app.add_transform(Kinds)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
