@@ -20,9 +20,6 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SHORT = {"ex-corpus-own", "ex-scoring-weighted"}
 """Executed each time: those that train nothing."""
 
-OLDER = {"09-emotion2vec-gemma", "11-results", "12-audit", "13-robustness", "14-own-recordings"}
-"""Chapters whose exercises are not of the four kinds yet."""
-
 KINDS = ("Predict, then run", "Complete the code", "Find the mistake", "Go further")
 
 EXERCISE = re.compile(r"`{3,}\{exercise\} ?(.*)\n:label: (\S+)\n(.*)")
@@ -81,7 +78,7 @@ def prose_of(path: Path) -> str:
     return "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in OLDER], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_exercises_are_of_four_kinds_and_answered_in_the_notebook(path: Path, script: ModuleType) -> None:
     text = prose_of(path)
     exercises = {label: (kind, first) for kind, label, first in EXERCISE.findall(text)}
@@ -137,6 +134,20 @@ MISTAKES = [
     ("ex-whisper-pool", "group.mean(dim=0)", "group.sum(dim=0) / size"),
     ("ex-emosllm-pool", " / len(query) ** 0.5", ""),
     ("ex-emosllm-pool", "fits.softmax(dim=0)", "fits.sigmoid()"),
+    (
+        "ex-emotion2vec-mean",
+        "(frames * own[..., None]).sum(dim=1) / lengths[:, None]",
+        "frames.mean(dim=1)",
+    ),
+    ("ex-emotion2vec-mean", "frames * own[..., None]", "frames"),
+    ("ex-ledger-verdict", '"reproduced" if near else "too imprecise to tell"', '"reproduced"'),
+    ("ex-ledger-verdict", "/ n)", "/ 750)"),
+    ("ex-audit-deal", "most_common()", "most_common()[::-1]"),
+    ("ex-audit-deal", "[fold_of[video] for video in videos]", "[clip % k for clip in range(len(videos))]"),
+    ("ex-robustness-risk", "-confidence", "confidence"),
+    ("ex-robustness-risk", "1 - right[surest].mean()", "(~right[surest]).sum() / len(right)"),
+    ("ex-own-floor", " / len(counts)", ""),
+    ("ex-own-floor", "max(counts)", "counts[0]"),
 ]
 """Exercise, words of its solution, and what a student may write instead."""
 
