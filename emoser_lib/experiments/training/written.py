@@ -11,8 +11,7 @@ from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from emoser_lib.corpora import Corpus, cache_home
-from emoser_lib.errors import DataError
-from emoser_lib.experiments.training.cells import Cell
+from emoser_lib.experiments.training.cells import Cell, weights_of
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.systems.declared import TextSystem
 from emoser_lib.systems.prompts.text import prompt_named
@@ -24,6 +23,11 @@ from emoser_lib.systems.reading.zero_shot import Decoding, generate_answers
 
 AT_ONCE = 64
 """Answers that are written down together (our choice)."""
+
+
+def can_write(cell: Cell, home: Path | None = None) -> bool:
+    """Whether a cell's adapter is here: a cell that is committed with the book has scores only."""
+    return ((home or cache_home() / "runs") / cell.key / "adapter").is_dir()
 
 
 def written_by_cell(
@@ -41,15 +45,13 @@ def written_by_cell(
         The answers by clip id. They are kept on disk.
 
     Raises:
-        DataError: the cell's folder has not its adapter any more.
+        DataError: the cell's folder has not its adapter (`cells.weights_of`).
     """
     _, _, verbaliser = text_examples(llm, system, corpus, (), cell.ids)
     texts = corpus.frame.set_index("id")["transcription"]
     prompt = prompt_named(system.prompt).listing(words_for(corpus.labels, system.words))
     decoding = Decoding(max_new_tokens or max(map(len, verbaliser.ids)))
-    path = (home or cache_home() / "runs") / cell.key / "adapter"
-    if not path.is_dir():
-        raise DataError(f"{path} is not there: delete the cell's folder, it is then trained again.")
+    path = weights_of(cell, "adapter", home)
 
     def run(ids: Sequence[str]) -> list[str]:
         batch = prompt.encode(llm.tokenizer, list(texts[list(ids)]), system.chat)
