@@ -47,13 +47,19 @@ HALVINGS = 200
 
 
 def leakage_table(found: Leakage) -> pd.DataFrame:
-    """Tabulate, for test split and folds, the share of clips whose video is in training, and the rule's score."""
+    """Tabulate, for test split and folds, the share of clips whose video is in training, and the rule's score.
+
+    Returns:
+        Of folds their means, and the lowest and highest score of one.
+    """
     rows = {}
     if found.test:
         of = found.test
         rows["test"] = {"share": of.clips_sharing_video / of.clips, "macro_f1": of.video_majority.macro_f1}
     for scheme, folds in found.folds.items():
-        rows |= {f"{scheme} fold {number}": fold.model_dump() for number, fold in enumerate(folds)}
+        each = pd.DataFrame([fold.model_dump() for fold in folds])
+        ends = {"lowest fold": each["macro_f1"].min(), "highest fold": each["macro_f1"].max()}
+        rows[f"{len(folds)} folds, {scheme}"] = {**each.mean(), **ends}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("clips of")
 
 
