@@ -1,15 +1,11 @@
 """The directive that shows what `make bench-answering` measured, so that no number of it is typed in prose."""
 
-import json
-from pathlib import Path
-from typing import Any
-
-from benchmark import table
+import pandas as pd
+from benchmark import Measured, Result, chart
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
-Result = dict[str, Any]
+from emoser_lib.reporting.figures import bar_panels
 
 WAYS = {
     "ours": "ours",
@@ -18,69 +14,58 @@ WAYS = {
 }
 
 
-def times(value: float) -> str:
-    """Two digits: some of these ratios are near one."""
-    return f"{value:.2f}×"
-
-
-def machine(found: Result) -> str:
+def machine(found: Result) -> nodes.Node:
     """One paragraph: what was measured, on what, when."""
     hardware = found["hardware"]
-    return (
+    says = (
         f"A Qwen-Audio of {found['parameters'] / 1e6:.0f} million random parameters, {found['clips']} clips of "
         f"the corpus {found['corpus']}, fp32. Machine: {hardware['cpu']}, {found['threads']} threads, "
-        f"{hardware['memory_gb']} GB; matrix products {found['matmul_gflops']:.0f} GFLOP/s. {found['date'][:10]}, "
-        f"commit {found['commit'] or 'none'}."
+        f"{hardware['memory_gb']} GB; matrix products {found['matmul_gflops']:.0f} GFLOP/s. {found['date'][:10]}."
     )
+    return nodes.paragraph("", says)
 
 
-def answers(found: Result) -> nodes.table:
+def answers(found: Result) -> list[nodes.Node]:
     """Labels scored and answers written."""
     ways = found["answers"]
     scored = ways["scored"]
-    rows = [
-        [
-            name,
-            f"{of['seconds']:.1f}",
-            f"{of['gflop']:,.0f}",
-            times(of["seconds"] / scored["seconds"]),
-            times(of["gflop"] / scored["gflop"]),
-        ]
-        for name, of in ways.items()
-    ]
-    head = ["way", "seconds", "GFLOP", "time, scored = 1", "FLOPs, scored = 1"]
-    return table(f"All {found['clips']} clips, {found['batch_size']} at once", head, rows)
+    measured = {
+        f"seconds, {found['clips']} clips": {name: of["seconds"] for name, of in ways.items()},
+        "GFLOP": {name: of["gflop"] for name, of in ways.items()},
+    }
+    name, of = list(ways.items())[-1]
+    slower, more = of["seconds"] / scored["seconds"], of["gflop"] / scored["gflop"]
+    says = f"An answer {name}, takes {slower:.2f} times the time and {more:.2f} times the FLOPs of scoring the labels."
+    caption = f"An answer scored and an answer written, {found['batch_size']} clips at once"
+    return chart(bar_panels(pd.DataFrame(measured), "scored"), caption, says)
 
 
-def steps(found: Result) -> nodes.table:
+def steps(found: Result) -> list[nodes.Node]:
     """Training steps."""
-    rows = [
-        [
-            str(of["batch_size"]),
-            title,
-            f"{of['seconds'][way]:.2f}",
-            f"{of['gflop'][way]:,.0f}",
-            times(of["times_slower"][way]),
-            times(of["gflop"][way] / of["gflop"]["ours"]),
-        ]
+    measured = {
+        f"{unit} a step, batch {of['batch_size']}": {title: of[key][way] for way, title in WAYS.items()}
         for of in found["steps"]
-        for way, title in WAYS.items()
-    ]
-    head = ["batch", "way", "seconds a step", "GFLOP a step", "time, ours = 1", "FLOPs, ours = 1"]
+        for unit, key in (("seconds", "seconds"), ("GFLOP", "gflop"))
+    }
+    last = found["steps"][-1]
+    padded, anew = (last["times_slower"][way] for way in ("padded", "heard anew"))
     difference = max(of["largest_loss_difference"] for of in found["steps"])
-    return table(f"A LoRA step; the losses differ by {difference:.0e} at most", head, rows)
+    says = (
+        f"With {last['batch_size']} clips in a batch, padded rows take {padded:.2f} times as long as ours, and "
+        f"{anew:.2f} times with the encoder run too; the losses differ by {difference:.0e} at most."
+    )
+    return chart(bar_panels(pd.DataFrame(measured), WAYS["ours"]), "A step of LoRA in Qwen-Audio, three ways", says)
 
 
-class AnsweringDirective(SphinxDirective):
-    """The tables of the committed result."""
+def charts(found: Result) -> list[nodes.Node]:
+    return [machine(found), *answers(found), *steps(found)]
 
-    def run(self) -> list[nodes.Node]:
-        path = Path(self.env.srcdir) / "benchmark" / "answering" / "result.json"
-        self.env.note_reread()  # a result that comes later must show
-        if not path.is_file():
-            return [nodes.paragraph("", "Nothing has been measured yet.")]
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return [nodes.paragraph("", machine(found)), answers(found), steps(found)]
+
+class AnsweringDirective(Measured):
+    """The charts of the committed result."""
+
+    place = "answering/result.json"
+    shown = charts
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

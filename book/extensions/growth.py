@@ -1,20 +1,14 @@
 """The directive that shows what `make bench-growth` measured: a chart and the table of the same values."""
 
-import base64
-import io
-import json
 from math import log10
-from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-from benchmark import table
+import pandas as pd
+from benchmark import Measured, Result, chart, folded, table
 from docutils import nodes
 from matplotlib.figure import Figure
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
-Result = dict[str, Any]
+from emoser_lib.reporting.figures import growth_lines
 
 TITLES = {
     "read_and_check": "check a table",
@@ -34,47 +28,28 @@ def slope(of: dict[str, dict[str, float]]) -> float:
     return log10(after["seconds"] / before["seconds"]) / log10(int(many) / int(few))
 
 
-def machine(found: Result) -> str:
+def machine(found: Result) -> nodes.Node:
+    """One paragraph: what was measured, on what, when."""
     hardware = found["hardware"]
-    return (
+    says = (
         f"Processor seconds on one thread. Transcriptions: {found['sentences']} sentences that come back. Audio: "
         f"{found['seconds_a_clip']} seconds a clip. Steps: {found['steps']} of batch 4, from that many clips, with the "
-        f"demo model. Machine: {hardware['cpu']}, {hardware['memory_gb']} GB. {found['date'][:10]}, commit "
-        f"{found['commit'] or 'none'}."
+        f"demo model. Machine: {hardware['cpu']}, {hardware['memory_gb']} GB. {found['date'][:10]}."
     )
+    return nodes.paragraph("", says)
 
 
-def chart(found: Result) -> str:
-    """The chart as SVG: seconds and added memory against clips, a panel each, lines named at their ends."""
-    with mpl.rc_context({"svg.hashsalt": "growth", "font.size": 11, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(7.2, 8.6), layout="constrained")
-        panels = figure.subplots(2)
-        for panel, unit, of in (
-            (panels[0], "processor seconds", lambda at: at["seconds"]),
-            (panels[1], "memory added, MB", lambda at: max(1.0, at["peak_mb"] - at["before_mb"])),
-        ):
-            ends = []
-            for number, (work, sizes) in enumerate(found["works"].items()):
-                clips, values = [int(n) for n in sizes], [of(at) for at in sizes.values()]
-                [line] = panel.plot(clips, values, marker="osD^vPX*"[number], color=COLOURS[number])
-                ends.append((values[-1], clips[-1], TITLES[work], line.get_color()))
-            panel.set(xscale="log", yscale="log", xlabel="clips", ylabel=unit)
-            panel.set_xlim(right=panel.get_xlim()[1] * 40)
-            low, high = panel.get_ylim()
-            # Names keep a line's height apart, in the order of the lines' ends.
-            gap, last = (high / low) ** 0.075, 0.0
-            for value, at, title, colour in sorted(ends):
-                last = max(value, last * gap)
-                panel.text(at * 1.4, last, title, color=colour, va="center", fontsize=10)
-            panel.set_ylim(low, max(high, last * gap))
-            panel.spines[["top", "right"]].set_visible(False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
-
-
-# Dark enough on white for text, apart for eyes that do not tell red from green (after Okabe and Ito).
-COLOURS = ("#000000", "#8a5a00", "#0072b2", "#00684a", "#8a3a00", "#8c3f73", "#4b4b9b", "#5c5c5c")
+def drawn(found: Result) -> Figure:
+    """Seconds and added memory against clips, a panel each."""
+    values = {
+        "processor seconds": lambda at: at["seconds"],
+        "memory added, MB": lambda at: max(1.0, at["peak_mb"] - at["before_mb"]),
+    }
+    tables = []
+    for what, of in values.items():
+        lines = {TITLES[work]: {int(n): of(at) for n, at in sizes.items()} for work, sizes in found["works"].items()}
+        tables.append(pd.DataFrame(lines).rename_axis(index="clips", columns=what))
+    return growth_lines(tables)
 
 
 def rows(found: Result) -> nodes.table:
@@ -104,24 +79,18 @@ def sentence(found: Result) -> str:
     )
 
 
-class GrowthDirective(SphinxDirective):
-    """The chart, the table and a sentence of the committed result."""
+def charts(found: Result) -> list[nodes.Node]:
+    """The chart, its sentence, and the seconds as a table."""
+    caption = "Processor seconds and added memory, by number of clips"
+    shown = chart(drawn(found), caption, sentence(found))
+    return [machine(found), *shown, *folded("The seconds as a table", rows(found))]
 
-    def run(self) -> list[nodes.Node]:
-        path = Path(self.env.srcdir) / "benchmark" / "growth" / "result.json"
-        self.env.note_reread()  # a result that comes later must show
-        if not path.is_file():
-            return [nodes.paragraph("", "Nothing has been measured yet.")]
-        found = json.loads(path.read_text(encoding="utf-8"))
-        told = base64.b64encode(chart(found).encode()).decode()
-        alt = "Two charts: processor seconds and added memory by number of clips; the table has the same seconds."
-        picture = f'<figure><img alt="{alt}" width="720" src="data:image/svg+xml;base64,{told}"></figure>'
-        return [
-            nodes.paragraph("", machine(found)),
-            nodes.raw("", picture, format="html"),
-            rows(found),
-            nodes.paragraph("", sentence(found)),
-        ]
+
+class GrowthDirective(Measured):
+    """What the committed result shows."""
+
+    place = "growth/result.json"
+    shown = charts
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -25,9 +25,6 @@ REPLACED = {
     r'(<button[^>]*(?:search-button-field|theme-switch-button)[^>]*?)\s*aria-label="[^"]*"': r"\1",
     # MyST-NB: all folded cells are called the same, and not as they read.
     r'<summary aria-label="Toggle hidden content">': "<summary>",
-    # MyST-NB: what these unfold, in a reader's words.
-    r">(?:Show|Hide) code cell source<": ">Code<",
-    r">(?:Show|Hide) code cell content<": ">Table and code<",
     # docutils: a list whose entries are no list items, of a role that ARIA has given up.
     r'role="doc-biblioentry"': 'role="listitem"',
     # pandas: the corner of a table is no header.
@@ -67,6 +64,14 @@ def mended(page: str, definitions: Mapping[str, str] = MappingProxyType({})) -> 
     page = LINK.sub(lambda to: f'data-definition="{definitions[to[1]]}" ' if to[1] in definitions else "", page)
     for wrong, right in REPLACED.items():
         page = re.sub(wrong, right, page)
+    for wrong, said in (
+        # MyST-NB: what these unfold, in a reader's words.
+        ("(?:Show|Hide) code cell source", _("Code")),
+        ("(?:Show|Hide) code cell content", _("Table and code")),
+        # sphinx-exercise: it says this in English on every page.
+        ("Solution", _("Solution")),
+    ):
+        page = re.sub(f"(?<=>){wrong}(?=<)", said, page)
     below = _("Pages below")
     page = UNFOLDS.sub(f'<summary aria-label="{below}">', page)
     page = THEBE.sub("", page)

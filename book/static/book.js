@@ -36,7 +36,7 @@ addEventListener("afterprint", () => { document.documentElement.dataset.theme = 
 document.addEventListener("DOMContentLoaded", () => {
   for (const form of document.querySelectorAll(".emoser-ledger form")) {
     const rows = [...form.parentElement.querySelectorAll("tbody tr")];
-    const column = { paper: 1, place: 2, verdict: 5 };
+    const column = { verdict: 1, paper: 4, place: 5 };
     const choose = () => {
       const asked = Object.fromEntries(new FormData(form));
       let shown = 0;

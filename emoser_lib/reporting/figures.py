@@ -12,7 +12,7 @@ from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib_inline.config import InlineBackend
 
 from emoser_lib.corpora import SAMPLE_RATE, Corpus, clip_seconds
@@ -252,14 +252,63 @@ def bars(values: Mapping[str, float], xlabel: str) -> Figure:
         values: name -> number.
         xlabel: what the numbers are.
     """
-    figure, axes = bare_figure(0.8 + max(1.65, 0.29 * len(values)))
-    drawn = axes.barh(list(values), list(values.values()), color=sns.color_palette("colorblind")[0], height=0.7)
-    axes.bar_label(
-        drawn, [f"{value:,}" if isinstance(value, int) else f"{value:.3f}" for value in values.values()], padding=3
+    return bar_panels(pd.DataFrame({xlabel: dict(values)}))
+
+
+def bar_panels(table: pd.DataFrame, ours: str = "") -> Figure:
+    """Draw a panel of bars for each column, one below the other: a bar for each row, with its value beside it.
+
+    Args:
+        table: its columns say what the numbers are, with their unit.
+        ours: the row that keeps its colour; the others are grey. By default all have it.
+    """
+    names = in_lines(table.index)
+    high = max(SMALLEST, sum(0.13 + 0.16 * (name.count("\n") + 1) for name in names))
+    panels = len(table.columns)
+    figure, column = plt.subplots(
+        panels, 1, figsize=(WIDTH, panels * (0.8 + high)), layout="constrained", squeeze=False
     )
-    axes.margins(x=0.15)
-    axes.set_xlabel(xlabel)
-    axes.invert_yaxis()
+    colour = sns.color_palette("colorblind")[0]
+    for axes, (what, values) in zip(column[:, 0], table.items(), strict=True):
+        drawn = axes.barh(
+            names, values, height=0.7, color=[colour if ours in ("", row) else "0.6" for row in table.index]
+        )
+        axes.bar_label(drawn, [_told(value) for value in values], padding=3)
+        axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        axes.set_xlabel(str(what))
+        axes.invert_yaxis()
+    sns.despine(figure)
+    return figure
+
+
+def _told(value: float) -> str:
+    """A number with the digits that it takes to tell it from its neighbours."""
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
+
+
+def growth_lines(tables: Sequence[pd.DataFrame]) -> Figure:
+    """Draw how something grows: a panel for each table, a line for each of its columns, both axes by factors.
+
+    Args:
+        tables: positive numbers; the index is the horizontal axis and its name says what it is, the columns' name
+            says what the values are. What is not known is left out.
+    """
+    figure, column = plt.subplots(
+        len(tables), 1, figsize=(WIDTH, 2.8 * len(tables)), layout="constrained", squeeze=False
+    )
+    for axes, table in zip(column[:, 0], tables, strict=True):
+        for number, (name, values) in enumerate(table.items()):
+            axes.plot(values.dropna(), label=str(name), linewidth=1.2, **point_style(number) | {"linestyle": "-"})
+        axes.set(xscale="log", yscale="log", xlabel=table.index.name, ylabel=table.columns.name)
+        axes.set_xticks(list(table.index), [f"{at:,g}" for at in table.index])
+        far = np.nanmax(table) > 100 * np.nanmin(table)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if far else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")  # no power of ten, which is a formula
+        axes.minorticks_off()
+    add_legend(figure, column[-1, 0])
+    sns.despine(figure)
     return figure
 
 

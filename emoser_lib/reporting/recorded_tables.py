@@ -159,7 +159,7 @@ def scored_system(record: Record) -> tuple[str, Row]:
 def _zero_shot(record: Record) -> Iterator[Row]:
     for how, scored in _best_first(record):
         yield {
-            "model": "; ".join(f"{used.name.split('/')[-1]} ({used.note})" for used in record.checkpoints),
+            "model": _models(record),
             "how": how,
             **{column: scored[SCORE_COLUMNS[column]] for column in ("macro-F1", "low", "high", "accuracy", "n")},
             "evaluated on": evaluated_on(record),
@@ -265,7 +265,7 @@ def _adapters(record: Record) -> Iterator[Row]:
     asked, told = record.parameters, record.metrics
     yield {
         "run": record.run,
-        "model": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
+        "model": _models(record),
         "rank": told["best_rank"],
         "alpha": told["best_alpha"],
         "learning rate": f"{asked['learning_rate']:g}",
@@ -281,7 +281,7 @@ def _systems(record: Record) -> Iterator[Row]:
     asked, told = record.parameters, record.metrics
     yield {
         "run": record.run,
-        "models": ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints),
+        "models": _models(record),
         "reads": "yes" if asked["transcript"] else "no",
         "heard with a clip": CONTEXTS[asked.get("context", "clip")],
         "frames": "normalised by speaker" if asked.get("normalised_by") else "as they are",
@@ -294,6 +294,10 @@ def _systems(record: Record) -> Iterator[Row]:
         "steps": told["steps"],
         "hours": told["seconds"] / 3600,
     }
+
+
+def _models(record: Record) -> str:
+    return ", ".join(f"{used.name} ({used.note})" for used in record.checkpoints)
 
 
 def _effort(record: Record) -> Row:

@@ -1,6 +1,7 @@
 """What a notebook tells the page and its record."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ def introduce(corpus: Corpus, notes: Sequence[str] = ()) -> None:
     counts = corpus.frame["split"].replace("", "all").value_counts(sort=False)
     splits = ", ".join(f"{number:,} {as_text(name)}" for name, number in counts.items())
     text = f"Corpus <code>{as_text(corpus.name)}</code>: {splits} clips; sha256 <code>{corpus.sha256[:12]}…</code>"
-    lines = "".join(f'<p class="emoser-corpus">{as_text(note)}</p>' for note in notes)
+    told_with_code = (re.sub("&#96;(.*?)&#96;", r"<code>\1</code>", as_text(note)) for note in notes)
+    lines = "".join(f'<p class="emoser-corpus">{note}</p>' for note in told_with_code)
     about = {"corpus": told, "notes": list(notes), "computing": computing()}
     display(HTML(f'<p class="emoser-corpus">{text}</p>{lines}'), metadata={"emoser": about})
 

@@ -1,5 +1,6 @@
 """The chapters' tables about corpora, baselines, the papers' numbers and the committed records."""
 
+import re
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -123,28 +124,83 @@ def _systems(claims: pd.DataFrame) -> pd.Index:
 def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
     """Render a table for a page: rounded, nothing cut off, text escaped, with a box to scroll in where it is wide.
 
+    What all rows have in common, and the whole names of models, stand in its caption.
+
     Args:
         table: its index becomes the first column, if it has a name or is not just numbers.
         digits: decimal places of fractional columns; whole numbers have none, what is not known is empty.
 
     >>> "0.50" in show(pd.DataFrame({"F1": [0.5]}, index=["joy"]), digits=2).data
     True
+    >>> "In all rows: run a." in show(pd.DataFrame({"run": ["a", "a"], "F1": [0.5, 0.6]})).data
+    True
     """
     frame = (table.to_frame() if isinstance(table, pd.Series) else table).replace({None: np.nan})
     if frame.empty:
         return HTML("<p>Nothing to show for this corpus, or nothing recorded yet.</p>")
+    frame, same = _without_constants(frame)
+    frame, whole = _short_models(frame)
+    said = " ".join([f"In all rows: {' · '.join(same)}."] * bool(same) + [f"{', '.join(whole)}."] * bool(whole))
     with pd.option_context("display.max_colwidth", None):
-        html = frame.rename(index=_shown, columns=_shown).to_html(
-            formatters=[_format_of(frame.iloc[:, n], digits) for n in range(frame.shape[1])],
-            escape=False,
-            index=not isinstance(frame.index, pd.RangeIndex),
-            index_names=False,
-            na_rep="",
-            border=0,
-            justify="left",
-            classes=["table", "emoser-table"],
+        html = (
+            frame.rename(index=_shown, columns=_shown)
+            .to_html(
+                formatters=[_format_of(frame.iloc[:, n], digits) for n in range(frame.shape[1])],
+                escape=False,
+                index=not isinstance(frame.index, pd.RangeIndex),
+                index_names=False,
+                na_rep="",
+                border=0,
+                justify="left",
+                classes=["table", "emoser-table"],
+            )
+            .replace("<thead>", f"<caption>{said}</caption><thead>" if said else "<thead>", 1)
         )
     return HTML(f"<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Table'>{html}</div>")
+
+
+def _without_constants(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Take out what is the same in all rows, and say it; a fraction, which was measured, stays where it is.
+
+    Where rows were named by such a value, the next column names them.
+    """
+    index = frame.index
+    if len(frame) > 1 and index.name and index.nunique() == 1 and isinstance(frame.iloc[0, 0], str):
+        frame = frame.reset_index().set_index(str(frame.columns[0]))
+    columns = [frame.iloc[:, n] for n in range(frame.shape[1])]
+    same = [len(frame) > 1 and column.map(str).nunique() == 1 and not _measured(column) for column in columns]
+    if all(same):
+        return frame, []
+    said = [column for column, one in zip(columns, same, strict=True) if one and str(column.iloc[0]) not in ("", "nan")]
+    told = [f"{_shown(column.name)} {_format_of(column, 0)(column.iloc[0])}" for column in said]
+    return frame.loc[:, np.logical_not(same)], told
+
+
+def _measured(column: pd.Series) -> bool:
+    return pd.api.types.is_float_dtype(column) and bool((column.dropna() % 1).any())
+
+
+MODEL = re.compile(r"[\w.-]+/([\w.-]+)(?: \([^()]*\))?")
+"""A checkpoint as records name it: whose it is, its name, and a note."""
+
+
+def _short_models(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave of models their own name, and say each whole; where two have the same, all stay as they are."""
+    named = [column for column in ("model", "models") if column in frame]
+    texts = [str(text) for column in named for text in frame[column]]
+    if frame.index.name == "model":
+        texts += [str(text) for text in frame.index]
+    whole = {found[0]: found[1] for text in texts for found in MODEL.finditer(text)}
+    if len(set(whole.values())) < len(whole):
+        return frame, []
+
+    def short(text: object) -> str:
+        return MODEL.sub(r"\1", str(text))
+
+    frame = frame.assign(**{column: frame[column].map(short) for column in named})
+    if frame.index.name == "model":
+        frame = frame.rename(index=short)
+    return frame, [as_text(f"{name} is {said}") for said, name in whole.items()]
 
 
 NAMES = {"macro_f1": "macro-F1", "uar": "UAR", "uar_low": "UAR low", "uar_high": "UAR high", "f1": "F1"}

@@ -88,9 +88,12 @@ def test_different_losses_end_the_measurement() -> None:
 
 def test_the_page_shows_the_result(built: Callable[..., str], final: dict[str, Any]) -> None:
     page = built("benchmark", "benchmark", "m.json", final)
-    assert "TRL SFTTrainer 1500 6.0× 60 6.0× 600 17% 900" in page, "the row of batch 4"
-    assert "times faster, batch 16 TRL SFTTrainer 6 ≥ 7 missed" in page
-    assert "10 20 30 emoser 1.00 1.00 1.00" in page
+    assert (
+        "the slowest, TRL SFTTrainer, 6.0 times as long as ours, 6.0 times the FLOPs and 6.0 times the memory" in page
+    )
+    assert "even the fastest of the others takes 4.0 times as long with a batch of 1, and 4.0 times as long" in page
+    assert "Writing an answer takes 8.0 times (generate, 2 tokens) as long as scoring all labels" in page
+    assert "TRL SFTTrainer completion-only loss" in page, "what was run, folded"
     assert "Nothing has been measured" not in page
 
 

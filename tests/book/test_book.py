@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,8 @@ SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
 ]
-VIEWS = {1400: "light", 390: "dark"}
-"""Width in pixels -> colours. Each page is opened once in each."""
-
-OTHER = {"light": "dark", "dark": "light"}
-
-COLOUR_RULES = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-"""Which of axe-core's rules look at colours."""
+VIEWS = {1400: ("light", "dark"), 390: ("dark", "light")}
+"""Width in pixels -> colours: those a page is opened in, once, and those it is switched to then."""
 
 AXE = {"preload": False, "resultTypes": ["violations"], "rules": {"label-content-name-mismatch": {"enabled": True}}}
 """All rules, that one too which axe-core leaves out unless asked. With "preload" it would fetch the style sheets, which
@@ -37,6 +33,7 @@ LOOK = r"""() => {
   const inArticle = (selector) => [...article.querySelectorAll(selector)];
   const root = document.documentElement;
   return {
+    language: root.lang,
     links: all('a[href]').map((a) => new URL(a.getAttribute('href'), document.baseURI).href),
     anchors: all('[id]').map((e) => e.id).concat(all('a[name]').map((a) => a.name)),
     broken_images: all('img').filter((i) => !i.complete || i.naturalWidth === 0).map((i) => i.src.slice(0, 200)),
@@ -148,38 +145,36 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def visits(html: Path, browser: Browser) -> list[Visit]:
-    """Every page at every width, opened once."""
-    found: list[Visit] = []
-    for width, colours in VIEWS.items():
-        with browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=colours, reduced_motion="reduce"
-        ) as context:  # type: ignore[arg-type]
-            found += visit_all(context.new_page(), sorted(html.glob("*.html")), width)
+def visits(html: Path) -> list[Visit]:
+    """Every page at every width, opened once: a browser for each width, side by side, as looking takes long."""
+    with ThreadPoolExecutor(len(VIEWS)) as pool:
+        return [visit for seen in pool.map(lambda width: visit_all(html, width), VIEWS) for visit in seen]
+
+
+def visit_all(html: Path, width: int) -> list[Visit]:
+    found, errors, requests = [], [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=SWITCHES)
+        page = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme=VIEWS[width][0], reduced_motion="reduce"
+        )
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "requestfailed",
+            lambda request: errors.append(f"could not load {request.url}") if missing(request) else None,
+        )
+        page.on("request", lambda request: requests.append(request.url))
+        for path in sorted([*html.glob("*.html"), *html.glob("es/*.html")]):
+            page.goto(path.as_uri(), wait_until="load")
+            page.evaluate("window.MathJax?.startup?.promise.then(() => true)")
+            name, looked, unseen = str(path.relative_to(html)), page.evaluate(LOOK), hidden(page, width)
+            violations = [f"{colours}: {bad}" for colours in VIEWS[width] for bad in serious_violations(page, colours)]
+            found.append(Visit(name, width, looked, violations, errors.copy(), requests.copy(), unseen))
+            errors.clear()
+            requests.clear()
+        browser.close()
     return found
-
-
-def visit_all(page: Page, paths: list[Path], width: int) -> Iterator[Visit]:
-    errors: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on(
-        "requestfailed", lambda request: errors.append(f"could not load {request.url}") if missing(request) else None
-    )
-    page.on("request", lambda request: requests.append(request.url))
-    for number, path in enumerate(paths):
-        page.goto(path.as_uri(), wait_until="load")
-        page.evaluate("window.MathJax?.startup?.promise.then(() => true)")
-        violations = serious_violations(page)
-        # In the other colours only what looks at colours is asked, and of every other page at each width: contrast is
-        # what takes the time, and the pages share their parts. So each page is seen in three of the four ways.
-        if number % 2 == WIDTHS.index(width) % 2:
-            violations += [f"in the other colours: {found}" for found in in_other_colours(page, VIEWS[width])]
-        looked = page.evaluate(LOOK)
-        yield Visit(path.name, width, looked, violations, errors.copy(), requests.copy(), hidden(page, width))
-        errors.clear()
-        requests.clear()
 
 
 def hidden(page: Page, width: int) -> dict[int, list[dict[str, Any]]]:
@@ -198,27 +193,19 @@ def missing(request: Request) -> bool:
     return request.failure != "net::ERR_ABORTED"
 
 
-def in_other_colours(page: Page, colours: str) -> list[str]:
-    """What axe-core finds when the page is switched to the other colours; it is switched back then."""
-    switch = "(theme) => { document.documentElement.dataset.theme = theme; }"
-    page.evaluate(switch, OTHER[colours])
-    found = serious_violations(page, AXE | COLOUR_RULES)
-    page.evaluate(switch, colours)
-    return found
-
-
-def serious_violations(page: Page, options: dict[str, Any] = AXE) -> list[str]:
-    """What axe-core finds on a whole page, the theme's frame too."""
+def serious_violations(page: Page, colours: str) -> list[str]:
+    """What axe-core finds on a whole page, the theme's frame too, in light or dark colours."""
+    page.evaluate("(colours) => { document.documentElement.dataset.theme = colours; }", colours)
     return [
         f"{violation['id']}: {node['html'][:150]}"
-        for violation in Axe().run(page, options=options).response["violations"]
+        for violation in Axe().run(page, options=AXE).response["violations"]
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
 
 
 def chapters(visits: list[Visit]) -> list[Visit]:
-    """The notebooks' pages: 01-corpus.html, …"""
+    """The notebooks' English pages: 01-corpus.html, …"""
     found = [visit for visit in visits if visit.page[:2].isdigit()]
     assert found
     return found
@@ -246,7 +233,10 @@ def test_every_page_of_the_contents_is_there(html: Path, visits: list[Visit]) ->
     }
     expected |= {"api", "api-corpora", "api-systems", "api-experiments", "api-reporting"}
     assert pages >= expected | {"01-corpus", "02-scoring", "03-classical"}
-    assert (html / "es" / "index.html").is_file()
+    assert {visit.page for visit in visits if visit.seen["language"] == "es"} == {
+        f"es/{path.name}" for path in html.glob("es/*.html")
+    }
+    assert "es/index" in pages
 
 
 def test_no_console_error(visits: list[Visit]) -> None:
@@ -272,8 +262,10 @@ def test_local_links_and_anchors_resolve(html: Path, visits: list[Visit]) -> Non
             if parts.scheme != "file":
                 continue
             target, fragment = Path(unquote(parts.path)), unquote(parts.fragment)
-            lost = fragment and target.suffix == ".html" and fragment not in anchors.get(target.name, set())
-            if not target.is_relative_to(html) or not target.is_file() or lost:
+            inside = target.is_relative_to(html) and target.is_file()
+            page = str(target.relative_to(html)) if inside else ""
+            lost = fragment and target.suffix == ".html" and fragment not in anchors.get(page, set())
+            if not inside or lost:
                 dead.add(f"{visit.page} -> {target.name}#{fragment}")
     assert dead == set()
 

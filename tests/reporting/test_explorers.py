@@ -59,6 +59,14 @@ def test_recorded_leakage_stands_beside_this_runs() -> None:
     assert re.search(r"emospeech, recorded, official test: 53% of the clips .* the rule scores 0.840\.", html)
 
 
+def test_speakers_are_a_scheme_beside_videos_where_it_is_known_who_speaks() -> None:
+    html = unescape(explorers.leakage_explorer({"demo": leakage(DEMO)}).data)
+    for scheme in ("clip", "video", "speaker"):
+        assert re.search(rf"demo, folds by {scheme}: \d+% of the clips .* on the average of the folds\.", html), scheme
+    unknown = Corpus("own", build_frame(dict(DEMO.frame.assign(speaker="").items())))
+    assert list(leakage(unknown).folds) == ["paper", "video"]
+
+
 @pytest.mark.parametrize(
     ("lacks", "folds"), [(("video",), "folds by speaker"), (("video", "speaker"), "folds by clip")]
 )

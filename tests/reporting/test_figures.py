@@ -115,6 +115,12 @@ def grid(ranks: list[int], alphas: list[int]) -> pd.DataFrame:
     return pd.DataFrame([{"rank": r, "alpha": a, "macro_f1": RNG.uniform()} for r in ranks for a in alphas])
 
 
+def grown(names: list[str], at: tuple[int, ...], times: float) -> pd.DataFrame:
+    values = np.geomspace(1, times, len(at) * len(names)).reshape(len(at), -1)
+    values[-1, -1] = values[-1, -1] if len(at) == 1 else np.nan
+    return pd.DataFrame(values, pd.Index(at, name="clips"), pd.Index(names, name="times as long as ours"))
+
+
 def boxes(columns: int) -> tuple[list[Box], list[Arrow]]:
     first = [Box(f"b{n}", "Prompt and\ntranscription", "frozen", 0, n) for n in range(columns)]
     last = [Box(f"last {n}", "Transformer encoder, 12 layers", "trained", n, 0, columns) for n in (1, 2)]
@@ -157,6 +163,11 @@ CASES: dict[str, tuple[Callable[[], Figure], ...]] = {
         lambda: pictures.attention_map(CLIP, RNG.uniform(size=(8, 120))),
         lambda: pictures.attention_map(CLIP[:2000], RNG.uniform(size=(64, 6))),
     ),
+    "bar_panels": (
+        lambda: figures.bar_panels(costs(FEW, ["a"])[["macro_f1", "GFLOP a clip"]], "whisper-gemma"),
+        lambda: figures.bar_panels(pd.DataFrame(dict.fromkeys(LONG[:4], 1_234_567.8), index=LONG)),
+        lambda: figures.bar_panels(pd.DataFrame({"seconds": [3]}, index=["one"])),
+    ),
     "bare_figure": (),
     "bars": (
         lambda: figures.bars({"a rule": 0.84, "the paper's best": 0.8248}, "macro-F1"),
@@ -179,6 +190,11 @@ CASES: dict[str, tuple[Callable[[], Figure], ...]] = {
         lambda: figures.frame_distances(lines_of("way", LONG[:5], seconds=(0, 30), distance=(0, 1))),
     ),
     "gender_by_label": (lambda: figures.gender_by_label(DEMO), lambda: figures.gender_by_label(HARD)),
+    "growth_lines": (
+        lambda: figures.growth_lines([grown(FEW, (1, 2, 4, 8, 16), 5), grown(FEW, (66, 104, 206), 8)]),
+        lambda: figures.growth_lines([grown(LONG, (100, 1000, 10_000, 100_000), 1e6)] * 2),
+        lambda: figures.growth_lines([grown(LONG[:2], (10,), 1)]),
+    ),
     "grid_heat_map": (
         lambda: figures.grid_heat_map(grid([4, 16], [8, 32, 512])),
         lambda: figures.grid_heat_map(grid([2**n for n in range(1, 9)], [2**n for n in range(3, 12)])),

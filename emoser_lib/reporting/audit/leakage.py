@@ -8,7 +8,7 @@ import pandas as pd
 from emoser_lib.corpora import Corpus
 from emoser_lib.experiments import Fold, folds
 from emoser_lib.experiments.judging.scoring import LabelScore
-from emoser_lib.experiments.training.folds import alike_by
+from emoser_lib.experiments.training.folds import alike_by, most_folds
 from emoser_lib.reporting.scores import score_on, shares_video
 from emoser_lib.values import Immutable
 
@@ -60,7 +60,7 @@ class Leakage(Immutable):
     Attributes:
         unit: what is counted: "video", or what stands for it, see `alike_by`.
         test: the test split; ``None`` where there is none.
-        folds: scheme -> its folds, ``paper`` and that of the unit.
+        folds: scheme -> its folds: ``paper``, that of the unit, and ``speaker`` where it is known who speaks.
     """
 
     unit: str = "video"
@@ -113,7 +113,8 @@ def leakage(corpus: Corpus) -> Leakage:
     stands for itself, nothing is shared, and the rule is the majority.
     """
     unit = alike_by(corpus)
-    schemes = dict.fromkeys(("paper", unit if unit != "id" else "paper"))
+    speaks = (corpus.training()["speaker"] != "").all() and most_folds(corpus, "speaker") > 1
+    schemes = dict.fromkeys(("paper", *((unit,) if unit != "id" else ()), *(("speaker",) if speaks else ())))
     return Leakage(
         unit=unit,
         test=_test(corpus, unit),

@@ -232,6 +232,7 @@ def _table(records: Sequence[Record], link: Callable[[Record], str] | None = Non
     rows = []
     for record in sorted(records, key=lambda r: (r.notebook, r.profile, r.run)):
         status = as_text(record.status) + (f": {as_text(record.error)}" if record.error else "")
+        asked = as_text(", ".join(f"{k} = {v}" for k, v in record.parameters.items()))
         run = f"<a href='{as_text(link(record))}'>{as_text(record.run)}</a>" if link else as_text(record.run)
         cells = [
             as_text(record.notebook),
@@ -244,7 +245,7 @@ def _table(records: Sequence[Record], link: Callable[[Record], str] | None = Non
             as_text(record.accelerator),
             f"<time datetime='{as_text(record.date)}'>{_age(record.date)}</time>",
             f"<code>{as_text((record.commit or NOT_RECORDED)[:19])}</code>",
-            as_text(", ".join(f"{k} = {v}" for k, v in record.parameters.items())),
+            f"<details><summary>{len(record.parameters)}</summary>{asked}</details>",
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     header = "".join(f"<th scope='col'>{name}</th>" for name in head)

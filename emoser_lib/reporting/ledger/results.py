@@ -34,7 +34,7 @@ PLANNED = (
 """The runs of the profile paper whose cost is shown: those of Table 3, and EmoSLLM."""
 
 
-COLUMNS_OF_LEDGER = ("claim", "paper", "place", "printed", "measured", "verdict", "why")
+COLUMNS_OF_LEDGER = ("claim", "verdict", "printed", "measured", "paper", "place", "why")
 
 CITED = re.compile(r"\{claim(?:-interval)?\}`([^`]+)`")
 
@@ -69,7 +69,7 @@ def _row(entry: LedgerEntry, link: str) -> str:
     claim, finding = entry.claim, entry.finding
     text = f"<a href='{as_text(link)}'>{as_text(claim.text)}</a>" if link else as_text(claim.text)
     measured = f"{finding.measured} ({finding.profile})" if finding.profile else finding.measured
-    cells = [claim.paper, claim.place, claim.printed, measured, finding.verdict, finding.reason]
+    cells = [finding.verdict, claim.printed, measured, claim.paper, claim.place, finding.reason]
     rest = "".join(f"<td>{as_text(cell)}</td>" for cell in cells)
     return f"<tr id='ledger-{as_text(claim.id)}'><td>{text}</td>{rest}</tr>"
 

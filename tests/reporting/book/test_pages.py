@@ -1,6 +1,8 @@
 """Pages: what a record says is what a reader sees, and text from strangers stays text."""
 
 import json
+import re
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -174,6 +176,31 @@ def test_a_table_cuts_nothing_and_rounds_only_fractions() -> None:
     assert "a" * 200 in html
     assert "nan" not in html.lower()
     assert "None" not in show(pd.DataFrame({"videos": [None, None], "clips": [1, 2]})).data
+
+
+def cells_of(table: pd.DataFrame) -> tuple[str, list[str]]:
+    """The caption of a shown table, and its cells row by row."""
+    html = unescape(show(table).data)
+    caption = re.findall(r"<caption>(.*?)</caption>", html)
+    return " ".join(caption), re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", html)
+
+
+def test_what_all_rows_have_in_common_is_said_once_above_them() -> None:
+    table = pd.DataFrame({"n": [1200, 1200], "run": ["a_b"] * 2, "F1": [0.5, 0.5], "p": ["", ""]}, index=["x", "y"])
+    assert cells_of(table) == ("In all rows: n 1,200 · run a_b.", ["", "F1", "x", "0.500", "y", "0.500"])
+    corpora = pd.DataFrame({"corpus": ["one"] * 2, "scheme": ["p", "v"], "F1": [0.5, 0.6]}).set_index("corpus")
+    assert cells_of(corpora) == ("In all rows: corpus one.", ["", "F1", "p", "0.500", "v", "0.600"])
+    assert cells_of(table.head(1))[0] == cells_of(table[["n", "run"]])[0] == ""
+
+
+def test_a_model_has_a_short_name_and_a_note() -> None:
+    names = ["google/gemma-3-270m (base, de-quantised)", "openai/whisper-base (speech), google/gemma-3-270m (it)"]
+    caption, cells = cells_of(pd.DataFrame({"model": names[:1] * 2 + ["a/b"], "F1": [0.1, 0.2, 0.3]}))
+    assert caption == "gemma-3-270m is google/gemma-3-270m (base, de-quantised), b is a/b."
+    assert cells == ["model", "F1", "gemma-3-270m", "0.100", "gemma-3-270m", "0.200", "b", "0.300"]
+    alike = pd.DataFrame({"F1": [0.1, 0.2]}, index=pd.Index(names, name="model"))
+    assert cells_of(alike) == ("", ["", "F1", names[0], "0.100", names[1], "0.200"]), "two models of one name"
+    assert HOSTILE not in show(pd.DataFrame({"model": [f"a/b ({HOSTILE})", "c/d"], HOSTILE: [HOSTILE] * 2})).data
 
 
 def test_pages_say_what_a_run_computed_with(tmp_path: Path) -> None:
