@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from skops import io as skops
 
-from emoser_lib.corpora import SOURCES, Corpus, cache_home
+from emoser_lib.corpora import SOURCES, Corpus
 from emoser_lib.environment import versions
 from emoser_lib.errors import DataError
 from emoser_lib.experiments.predicting.chosen import Chosen, needs_of, scores_of
@@ -25,6 +25,7 @@ from emoser_lib.experiments.predicting.kept import (
 from emoser_lib.experiments.predicting.parts import LoadedParts, load_parts
 from emoser_lib.experiments.settings.base import Settings
 from emoser_lib.experiments.training.audio import train_audio_cell, trained_system
+from emoser_lib.experiments.training.cells import weights_of
 from emoser_lib.experiments.training.evaluation import evaluation_folds, fit_on
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.experiments.training.text import train_cell
@@ -110,11 +111,11 @@ def _write_trained(settings: Settings, chosen: Chosen, corpus: Corpus, parts: Lo
     cut = whole_cut(corpus)
     system = chosen.declared
     if isinstance(system, TextSystem):
-        cell = train_cell(parts.llm, system, corpus, cut)
-        _copy_adapter(cache_home() / "runs" / cell.key / "adapter", folder)
+        cell = train_cell(parts.llm, system, corpus, cut, with_weights=True)
+        _copy_adapter(weights_of(cell, "adapter"), folder)
     elif isinstance(system, AudioSystem):
         hearing = hear(parts.encoder, system, corpus, [*cut.train, *cut.validation])
-        cell = train_audio_cell(parts.llm, system, hearing, cut)
+        cell = train_audio_cell(parts.llm, system, hearing, cut, with_weights=True)
         with trained_system(parts.llm, system, hearing, cell) as model:
             if system.adaptation is not None:
                 model.llm.save_pretrained(str(folder / "peft"))

@@ -9,9 +9,8 @@ from typing import Literal
 import pandas as pd
 from safetensors.torch import save_file
 
-from emoser_lib.corpora import Corpus, cache_home
-from emoser_lib.errors import DataError
-from emoser_lib.experiments.training.cells import Cell, kept_cell
+from emoser_lib.corpora import Corpus
+from emoser_lib.experiments.training.cells import Cell, kept_cell, weights_of
 from emoser_lib.experiments.training.folds import Fold
 from emoser_lib.systems.declared import AudioSystem
 from emoser_lib.systems.device import first_process
@@ -24,7 +23,9 @@ from emoser_lib.systems.hearing.encoding import Hearing, hear
 from emoser_lib.systems.reading.llm import LLM
 
 
-def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold, home: Path | None = None) -> Cell:
+def train_audio_cell(
+    llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold, home: Path | None = None, with_weights: bool = False
+) -> Cell:
     """Train on a cut's training part, score its validation part. A finished cell is read from disk (`cells.kept_cell`).
 
     A training that was stopped, even killed, goes on from its last checkpoint to the same result. What was trained is
@@ -36,6 +37,7 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
         hearing: of the cut's clips, with this system.
         cut: from `folds` or `evaluation_folds`.
         home: default ``runs`` in the cache folder.
+        with_weights: what was trained is asked for too, see `cells.kept_cell`.
 
     Raises:
         UsageError: a prompt, a word set or a label does not fit.
@@ -73,7 +75,7 @@ def train_audio_cell(llm: LLM, system: AudioSystem, hearing: Hearing, cut: Fold,
                 save_file(trained_parameters(model), folder / WEIGHTS)
         return trained
 
-    return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home)
+    return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home, with_weights)
 
 
 def train_audio_grid(
@@ -101,11 +103,9 @@ def trained_system(
     """What a cell trained, put together again, for as long as the block lasts.
 
     Raises:
-        DataError: the cell's folder has not its parameters any more.
+        DataError: the cell's folder has not its parameters (`cells.weights_of`).
     """
-    path = (home or cache_home() / "runs") / cell.key / WEIGHTS
-    if not path.is_file():
-        raise DataError(f"{path} is not there: delete its folder, the cell is then trained again.")
+    path = weights_of(cell, WEIGHTS, home)
     with assembled(llm, system, hearing.encoder) as model:
         load_trained(model, path)
         yield model.eval()

@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 
 from emoser_lib.corpora import cache_home
-from emoser_lib.environment import commit, now
+from emoser_lib.environment import commit, now, shipped_files
+from emoser_lib.errors import DataError
 from emoser_lib.files import MANIFEST, damage, locked, make_folder, remove, seal, write_whole, writing
 from emoser_lib.systems.device import agreed, first_process
 from emoser_lib.systems.finite import check_finite
@@ -76,6 +77,7 @@ def kept_cell(
     labels: Sequence[str],
     run: Callable[[Path], Trained],
     home: Path | None = None,
+    with_weights: bool = False,
 ) -> Cell:
     """The cell of this identity: read from disk if it is finished and whole, else trained.
 
@@ -84,6 +86,9 @@ def kept_cell(
     is trained again, with a warning. Of two processes that want the same cell one waits; those that train it together
     (torchrun) do not.
 
+    A cell that is not below ``home`` is looked for among those that are committed with the book (`committed_cells`),
+    by the same checks. They have scores only: nothing of what was trained.
+
     Args:
         identity: everything that decides the result, as JSON can write it.
         module: the name of the one that computes it; a raised version of it, or of one that it imports, makes another
@@ -91,14 +96,16 @@ def kept_cell(
         ids, labels: of the scores.
         run: trains; it may keep its checkpoints in ``training`` below the folder it is given, which is then removed.
         home: default ``runs`` in the cache folder (`cache_home`).
+        with_weights: what was trained is asked for too, so a committed cell does not do.
 
     Raises:
         DataError: a score is not finite, or the disk is full; or what ``run`` raises.
     """
     folder = run_folder(identity, module, home)
     with locked(folder / ".lock") if first_process() else nullcontext():
-        if agreed(first_process() and _finished(folder)):
-            return Cell.model_validate_json((folder / "cell.json").read_text(encoding="utf-8"))
+        places = [folder] if with_weights else [folder, committed_cells() / folder.name]
+        if (found := agreed(first_process() and next(filter(_finished, places), None))) is not None:
+            return read_cell(found)
         started = time.monotonic()
         with writing(folder):
             trained = run(folder)
@@ -139,14 +146,74 @@ def run_folder(identity: Mapping[str, Any], module: str, home: Path | None = Non
     return make_folder(home / key, home)
 
 
+def committed_cells() -> Path:
+    """The folder of the cells that are committed: scores without weights, so that a new machine need not train them."""
+    return shipped_files() / "book" / "records" / "cells"
+
+
+def read_cell(folder: Path) -> Cell:
+    """Read the cell of a folder that is whole."""
+    return Cell.model_validate_json((folder / "cell.json").read_text(encoding="utf-8"))
+
+
+def commit_cell(folder: Path) -> Path:
+    """Copy a finished cell to where it is committed (`committed_cells`), without what was trained.
+
+    Returns:
+        Its folder there.
+
+    Raises:
+        DataError: the folder has no cell of its name, or it is damaged. Cells of before there was a manifest have none.
+    """
+    said = damage(folder, folder.name) if os.path.lexists(folder / MANIFEST) else ""
+    try:
+        cell = read_cell(folder)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} has no finished cell ({str(error).splitlines()[0]}): name another folder.") from None
+    if said or cell.key != folder.name:
+        raise DataError(f"the cell in {folder} is not whole ({said or f'it is of {cell.key}'}): train it again.")
+    for scores in cell.epochs:
+        check_finite(torch.tensor(scores), cell.ids)
+    there = committed_cells() / cell.key
+    write_whole(there / "cell.json", cell.model_dump_json() + "\n")
+    seal(there, ["cell.json"], cell.key)
+    return there
+
+
+def weights_of(cell: Cell, name: str, home: Path | None = None) -> Path:
+    """Where a part of what a cell trained lies.
+
+    Args:
+        cell: the cell.
+        name: of the file or folder in the cell's.
+        home: where the cell is, see `kept_cell`.
+
+    Raises:
+        DataError: it is not there.
+    """
+    path = (home or cache_home() / "runs") / cell.key / name
+    if path.exists():
+        return path
+    committed = committed_cells() / cell.key
+    if committed.is_dir():
+        raise DataError(
+            f"{path} is not there: the cell is read from {committed}, which has scores and no weights; delete that "
+            "folder, the cell is then trained again."
+        )
+    raise DataError(f"{path} is not there: delete the cell's folder, it is then trained again.")
+
+
 def _finished(folder: Path) -> bool:
-    """Whether a whole cell is there; what is left of one that is not is removed, but for its training."""
+    """Whether a whole cell is there; what is left of one that is not is removed, but for its training.
+
+    What is committed is only read.
+    """
     if not os.path.lexists(folder / "cell.json") and not os.path.lexists(folder / MANIFEST):
         return False
     said = damage(folder, folder.name)
     if said:
         warnings.warn(f"the cell in {folder} is not whole ({said}): it is trained again", stacklevel=3)
-        for path in folder.iterdir():
+        for path in folder.iterdir() if folder.parent != committed_cells() else ():
             if path.name not in KEPT:
                 remove(path)
     return not said

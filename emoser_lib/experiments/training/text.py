@@ -18,7 +18,9 @@ from emoser_lib.systems.reading.prefix_cache import PrefixCache
 from emoser_lib.systems.reading.text_task import TextTask, text_examples
 
 
-def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Path | None = None) -> Cell:
+def train_cell(
+    llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Path | None = None, with_weights: bool = False
+) -> Cell:
     """Train on a cut's training part, score its validation part. A finished cell is read from disk (`cells.kept_cell`).
 
     A training that was stopped, even killed, goes on from its last checkpoint to the same result.
@@ -29,6 +31,7 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
         corpus: gives transcriptions and training labels.
         cut: from `folds` or `evaluation_folds`.
         home: default ``runs`` in the cache folder (`cache_home`).
+        with_weights: the adapter is asked for too, see there.
 
     Raises:
         UsageError: a prompt, a word set or a label does not fit.
@@ -54,7 +57,7 @@ def train_cell(llm: LLM, system: TextSystem, corpus: Corpus, cut: Fold, home: Pa
                 model.save_pretrained(str(folder / "adapter"))
         return trained
 
-    return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home)
+    return kept_cell(identity, __name__, cut.validation, verbaliser.labels, run, home, with_weights)
 
 
 def train_grid(

@@ -10,9 +10,8 @@ import pandas as pd
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from emoser_lib.corpora import Corpus, cache_home
-from emoser_lib.errors import DataError
-from emoser_lib.experiments.training.cells import Cell
+from emoser_lib.corpora import Corpus
+from emoser_lib.experiments.training.cells import Cell, weights_of
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.systems.declared import TextSystem
 from emoser_lib.systems.prompts.text import prompt_named
@@ -41,15 +40,13 @@ def written_by_cell(
         The answers by clip id. They are kept on disk.
 
     Raises:
-        DataError: the cell's folder has not its adapter any more.
+        DataError: the cell's folder has not its adapter (`cells.weights_of`).
     """
     _, _, verbaliser = text_examples(llm, system, corpus, (), cell.ids)
     texts = corpus.frame.set_index("id")["transcription"]
     prompt = prompt_named(system.prompt).listing(words_for(corpus.labels, system.words))
     decoding = Decoding(max_new_tokens or max(map(len, verbaliser.ids)))
-    path = (home or cache_home() / "runs") / cell.key / "adapter"
-    if not path.is_dir():
-        raise DataError(f"{path} is not there: delete the cell's folder, it is then trained again.")
+    path = weights_of(cell, "adapter", home)
 
     def run(ids: Sequence[str]) -> list[str]:
         batch = prompt.encode(llm.tokenizer, list(texts[list(ids)]), system.chat)
