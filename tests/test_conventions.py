@@ -22,8 +22,8 @@ ORDER = {
     ),
     "experiments": ("judging", "training", "settings", "runs", "predicting", "planning"),
     "reporting": (
-        "escaping", "report", "recorded_tables", "tables", "diagrams", "figures", "pictures", "scores", "transfer",
-        "reach", "page", "ledger", "reading", "hearing", "audit", "robustness", "explorers", "book",
+        "escaping", "report", "seeds", "recorded_tables", "tables", "diagrams", "figures", "pictures", "scores",
+        "transfer", "reach", "page", "ledger", "reading", "hearing", "audit", "robustness", "explorers", "book",
     ),
 }  # fmt: skip
 """By folder, its rooms and files: each uses itself and those before it, never one behind it."""

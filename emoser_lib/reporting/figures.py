@@ -200,7 +200,11 @@ def confusion(scored: Score) -> Figure:
 
 
 def score_intervals(
-    table: pd.DataFrame, marks: Mapping[str, float] | None = None, score: str = "macro_f1", name: str = "macro-F1"
+    table: pd.DataFrame,
+    marks: Mapping[str, float] | None = None,
+    score: str = "macro_f1",
+    name: str = "macro-F1",
+    beside: str = "",
 ) -> Figure:
     """Draw a score of several systems or groups with its bootstrap interval; vertical lines for named values.
 
@@ -209,6 +213,7 @@ def score_intervals(
         marks: name -> score, for example the best that is possible.
         score: the column that ``low`` and ``high`` are of.
         name: what it is called.
+        beside: another column to draw, without an interval, as a hollow point where it has a value; none by default.
     """
     if table.empty:
         return no_figure("Nothing to draw: this corpus does not know it.")
@@ -217,11 +222,13 @@ def score_intervals(
     position = np.arange(len(table))
     error = np.array([table[score] - table["low"], table["high"] - table[score]]).clip(min=0)
     axes.errorbar(table[score], position, xerr=error, fmt="o", color="0.2", capsize=3)
+    if beside:
+        axes.plot(table[beside], position, "D", color="0.2", markerfacecolor="white", label=beside)
     for (mark, value), style in zip((marks or {}).items(), ("--", "-.", ":", "-"), strict=False):
         axes.axvline(value, color=MARK_COLOUR, linestyle=style, linewidth=1, label=f"{mark} {value:.2f}")
     axes.set(yticks=position, yticklabels=names, xlabel=f"{name} with 95 % bootstrap interval", xlim=(0, 1))
     axes.invert_yaxis()
-    if marks:
+    if marks or beside:
         add_legend(figure, axes)
     return figure
 

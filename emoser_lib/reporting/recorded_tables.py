@@ -10,6 +10,7 @@ from emoser_lib.corpora import LABELS
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments import Record, published_records
 from emoser_lib.experiments.runs.records import NOT_RECORDED
+from emoser_lib.reporting.seeds import f1_by_label, of_other_seeds, rarest_label, without
 
 Row = dict[str, Any]
 
@@ -122,7 +123,11 @@ def _best_first(record: Record) -> list[tuple[str, Row]]:
 
 
 def _scores(record: Record) -> Iterator[Row]:
+    """Take the rows of scores; what the seed does not change, only once."""
+    first = of_other_seeds(record, published_records(record.notebook))[0]
     for system, scored in _best_first(record):
+        if record.run != first.run and scored["macro_f1"] == first.metrics["scores"].get(system, {}).get("macro_f1"):
+            continue
         yield {
             "system": system,
             "run": record.run,
@@ -213,7 +218,7 @@ def training_time(record: Record) -> str:
     seconds = record.metrics.get("seconds")
     if seconds is None:
         return ""
-    reused = " (trained by an earlier run, read from the cache by this one)" if seconds > record.seconds else ""
+    reused = " (trained by an earlier run, whose cell this one read)" if seconds > record.seconds else ""
     return f"{seconds:,.0f} s{reused}"
 
 
@@ -309,21 +314,47 @@ def _test_labels(record: Record) -> Iterator[Row]:
     return _labels(record) if record.parameters["refit"] else iter(())
 
 
-def _beside_text_svm(record: Record) -> Iterator[Row]:
-    """Take F1 of the adapter and of text-svm by label, from chapter 3's record of the same test, and their means."""
-    plain = [r for r in published_records("03-classical") if evaluated_on(r) == evaluated_on(record)]
-    if not record.parameters["refit"] or not plain:
+def _of_text_svm(record: Record) -> Record | None:
+    """Chapter 3's record of text-svm on the test that a record is of."""
+    plain = [one for one in published_records("03-classical") if evaluated_on(one) == evaluated_on(record)]
+    return plain[0] if plain and record.parameters["refit"] else None
+
+
+def _seeds(record: Record) -> Iterator[Row]:
+    """Take the test score of a record's own system with and without the rarest label, and once those beside it."""
+    if not record.parameters["refit"]:
         return
-    ours = record.metrics["per_label"]
-    theirs = {label: of["text-svm"] for label, of in plain[0].metrics["per_label"].items()}
-    rows = [
-        {"label": label, "n": of["n"], "gemma-lora": of["f1"], "text-svm": theirs[label]} for label, of in ours.items()
-    ]
-    rows.sort(key=lambda row: -row["n"])
-    yield from rows
-    for name, some in (("mean", rows), (f"mean without {rows[-1]['label']}", rows[:-1])):
-        means = {system: sum(row[system] for row in some) / len(some) for system in ("gemma-lora", "text-svm")}
-        yield {"label": name, "n": sum(row["n"] for row in some), **means}
+    name, scored = scored_system(record)
+    rarest, plain = rarest_label(record), _of_text_svm(record)
+    but = f"without {rarest}"
+    limits = ("macro_f1", "low", "high")
+    named = f"{name}, seed {record.parameters['seed']}"
+    ours = f1_by_label(record)
+    yield {"system": named, **{of: scored[of] for of in limits}, but: without(ours, rarest), rarest: ours[rarest]}
+    if record.run != of_other_seeds(record, published_records(record.notebook))[0].run:
+        return
+    for system, row in _best_first(record):
+        theirs = f1_by_label(plain, system) if plain and system in plain.metrics["scores"] else None
+        told = {but: without(theirs, rarest), rarest: theirs[rarest]} if theirs else {}
+        if system != name:
+            yield {"system": system, **{of: row[of] for of in limits}, **told}
+
+
+def _beside_text_svm(record: Record) -> Iterator[Row]:
+    """Take F1 by label over the seeds, beside text-svm's by chapter 3's record of the same test, and the means."""
+    seeds, plain = of_other_seeds(record, published_records(record.notebook)), _of_text_svm(record)
+    if plain is None or record.run != seeds[0].run:
+        return
+    rarest, n = rarest_label(record), {label: of["n"] for label, of in record.metrics["per_label"].items()}
+    ours, theirs = [f1_by_label(seed) for seed in seeds], f1_by_label(plain, "text-svm")
+    together = len(ours[0])
+    found = {label: (n[label], [f1[label] for f1 in ours], theirs[label]) for label in sorted(n, key=lambda x: -n[x])}
+    found["mean"] = (sum(n.values()), [sum(f1.values()) / together for f1 in ours], sum(theirs.values()) / together)
+    but = [without(f1, rarest) for f1 in (*ours, theirs)]
+    found[f"mean without {rarest}"] = (sum(n.values()) - n[rarest], but[:-1], but[-1])
+    for label, (clips, values, plainly) in found.items():
+        spread = {"mean of seeds": sum(values) / len(values), "smallest": min(values), "largest": max(values)}
+        yield {"label": label, "n": clips, **spread, "text-svm": plainly, "seeds": len(values)}
 
 
 def _voices(record: Record) -> Iterator[Row]:
@@ -411,6 +442,10 @@ RECORDED: Mapping[str, RecordedTable] = {
     "adapters": RecordedTable(("run",), _adapters),
     "systems": RecordedTable(("run",), _systems),
     "labels": RecordedTable(("label",), _labels, LABEL_COLUMNS, lambda row: -row["clips"]),
+    # The seeds, then what stands beside them, best first.
+    "seeds": RecordedTable(
+        ("system",), _seeds, order=lambda row: (row["system"] if ", seed " in row["system"] else "~", -row["macro_f1"])
+    ),
     "beside text-svm": RecordedTable(("label",), _beside_text_svm),
     "labels of the test": RecordedTable(("label",), _test_labels, LABEL_COLUMNS),
     "chosen fold": RecordedTable(("run",), _chosen_fold),

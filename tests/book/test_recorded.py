@@ -36,12 +36,19 @@ def test_several_records_become_one_number() -> None:
     assert recorded_number(f"runs {asked}") == ("two", ", ".join(names))
 
 
+def test_a_mean_over_all_names_but_one() -> None:
+    f1 = PUBLISHED["05-gemma-lora-small-test"]["per_label"]
+    right = sum(of["f1"] for label, of in f1.items() if label != "fear") / (len(f1) - 1)
+    assert recorded_number("05-gemma-lora-small-test: per_label/but fear/f1")[0] == f"{right:.3f}"
+
+
 @pytest.mark.parametrize(
     "asked",
     [
         "05-gemma-lora-small-tset: macro_f1",
         "04-gemma-zero-shot-small-*: macro_f1",
         "median 04-gemma-zero-shot-small-*: macro_f1",
+        "05-gemma-lora-small-test: per_label/but surprise/f1",
         "12-audit-small-emospeech: rules",
         "12-audit-small-emospeech: rule/macro_f1",
         "08-whisper-gemma-small-normalised: voices/heard as=nothing/uar",

@@ -228,6 +228,7 @@ CASES: dict[str, tuple[Callable[[], Figure], ...]] = {
         lambda: figures.score_intervals(scored(FEW), {"best from the words": 0.61, "best from sound": 0.9}),
         lambda: figures.score_intervals(scored(LONG), dict.fromkeys(LONG[:4], 0.5)),
         lambda: figures.score_intervals(scored(["one"])),
+        lambda: figures.score_intervals(scored(LONG), dict.fromkeys(LONG[:3], 0.5), beside="high"),
     ),
     "sides": (
         lambda: figures.sides(audit_tables.videos_by_side(DEMO)),

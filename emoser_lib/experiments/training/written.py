@@ -10,7 +10,7 @@ import pandas as pd
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from emoser_lib.corpora import Corpus
+from emoser_lib.corpora import Corpus, cache_home
 from emoser_lib.experiments.training.cells import Cell, weights_of
 from emoser_lib.experiments.training.kept_lines import kept_lines
 from emoser_lib.systems.declared import TextSystem
@@ -23,6 +23,11 @@ from emoser_lib.systems.reading.zero_shot import Decoding, generate_answers
 
 AT_ONCE = 64
 """Answers that are written down together (our choice)."""
+
+
+def can_write(cell: Cell, home: Path | None = None) -> bool:
+    """Whether a cell's adapter is here: a cell that is committed with the book has scores only."""
+    return ((home or cache_home() / "runs") / cell.key / "adapter").is_dir()
 
 
 def written_by_cell(

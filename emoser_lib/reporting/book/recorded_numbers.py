@@ -28,25 +28,31 @@ def _value(metrics: Any, path: str) -> Any:
 
     >>> _value({"scores": [{"of": "a", "f1": 0.1}, {"of": "b", "f1": 0.2}]}, "scores/of=b/f1")
     0.2
+    >>> _value({"joy": {"f1": 0.7}, "anger": {"f1": 0.5}, "fear": {"f1": 0.1}}, "but fear/f1").__round__(3)
+    0.6
     """
-    for step in path.split("/"):
-        if isinstance(metrics, list):
-            wanted = dict(part.split("=", 1) for part in step.split("&"))
-            metrics = next(
-                (row for row in metrics if wanted.items() <= {k: str(v) for k, v in row.items()}.items()), None
-            )
-        else:
-            metrics = metrics.get(step) if isinstance(metrics, dict) else None
-        if metrics is None:
-            raise KeyError(step)
-    return metrics
+    if not path:
+        return metrics
+    step, _, rest = path.partition("/")
+    if isinstance(metrics, list):
+        wanted = dict(part.split("=", 1) for part in step.split("&"))
+        found = next((row for row in metrics if wanted.items() <= {k: str(v) for k, v in row.items()}.items()), None)
+    elif isinstance(metrics, dict) and metrics.get(left_out := step.removeprefix("but ")) and left_out != step:
+        others = [_value(of, rest) for name, of in metrics.items() if name != left_out]
+        return sum(others) / len(others)
+    else:
+        found = metrics.get(step) if isinstance(metrics, dict) else None
+    if found is None:
+        raise KeyError(step)
+    return _value(found, rest)
 
 
 def recorded_number(text: str) -> tuple[str, str]:
     """Return the number that the role ``recorded`` asks for, and where it is from.
 
     Args:
-        text: ``record: step/step``. A step is a name, or ``name=value&name=value``, which takes the row of a list.
+        text: ``record: step/step``. A step is a name, or ``name=value&name=value``, which takes the row of a list, or
+            ``but name``, which takes the mean over all other names.
             ``mean``, ``lowest``, ``highest`` or ``runs`` before the record's name (a pattern) stand for several.
 
     Raises:

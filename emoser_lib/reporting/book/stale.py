@@ -32,6 +32,7 @@ READERS: Mapping[str, str] = MappingProxyType(
         "emoser_lib.reporting.ledger.claims": "book/claims.yaml",
         "emoser_lib.experiments.planning.dry_run": "book/claims.yaml",
         "emoser_lib.experiments.runs.profiles": "notebooks/profiles",
+        "emoser_lib.reporting.reading.joined": "book/records/cells",
     }
 )
 """Modules that read files of this project, and which; the committed records apart."""

@@ -186,6 +186,7 @@ def replace_what_is_said(patch: pytest.MonkeyPatch, run: tuple[str, str], below:
             "qwen_label_scores": lambda qwen, system, corpus, ids, *rest: cell_saying(of(system, ids)).scores(),
         },
         written_ones: {
+            "can_write": lambda cell: True,
             "written_by_cell": lambda llm, system, corpus, best: best.predicted().astype(str),
         },
         written_by_qwen: {

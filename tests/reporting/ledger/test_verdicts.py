@@ -12,7 +12,7 @@ from emoser_lib.errors import DataError, UsageError
 from emoser_lib.experiments.runs.records import Record, published_records
 from emoser_lib.reporting.ledger import rules
 from emoser_lib.reporting.ledger import verdicts as ledger
-from emoser_lib.reporting.ledger.checks import CHECKS
+from emoser_lib.reporting.ledger.checks import CHECKS, LORA
 from emoser_lib.reporting.ledger.claims import NEEDS, UNKNOWN, Claim, ClaimFinding, Verdict
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry
 
@@ -115,6 +115,22 @@ def test_the_known_verdicts(by_id: dict[str, LedgerEntry]) -> None:
 def test_the_summary_contradicts_itself_and_the_claims_say_so(by_id: dict[str, LedgerEntry]) -> None:
     for name in ("emosllm-rank", "emosllm-nearly-all", "emosllm-fewer-parameters", "emosllm-trained-parameters"):
         assert "contradicts itself" in by_id[name].finding.reason
+
+
+def test_the_text_hypothesis_is_judged_by_all_seeds(by_id: dict[str, LedgerEntry]) -> None:
+    """Their mean is measured, and a seed that says the contrary leaves it open, whatever the mean."""
+    records = {one.name: one for one in published_records()}
+    seeds = [one for one in records.values() if one.name.startswith(LORA)]
+    leads = [one.metrics["macro_f1"] - one.metrics["scores"]["text-svm"]["macro_f1"] for one in seeds]
+    entry = by_id["thau-text-hypothesis"]
+    told = f"mean of {len(seeds)} seeds, less text-svm: {sum(leads) / len(leads):.4f}"
+    assert told in entry.finding.measured and "do not all say the same" not in entry.finding.reason
+    worse = seeds[0].model_copy(deep=True, update={"run": "worse"})
+    worse.parameters["seed"] = 9
+    worse.metrics["scores"]["gemma-lora"] = {"macro_f1": 0.5, "low": 0.49, "high": 0.51}
+    found = CHECKS["text_hypothesis"](entry.claim, {}, {**records, worse.name: worse})
+    assert found.verdict == "too imprecise to tell" and "The seeds do not all say the same." in found.reason
+    assert f"mean of {len(seeds) + 1} seeds" in found.measured
 
 
 def test_every_check_is_used(entries: list[LedgerEntry]) -> None:
