@@ -16,7 +16,7 @@ from emoser_lib.experiments import GemmaLoraSettings, evaluation_folds, predict_
 from emoser_lib.experiments.runs.profiles import plan
 from emoser_lib.experiments.training.cells import commit_cell, committed_cells
 from emoser_lib.files import write_whole
-from emoser_lib.reporting.reading.joined import cell_of, seeds_beside
+from emoser_lib.reporting.reading.joined import committed_cell, seeds_beside
 from emoser_lib.reporting.seeds import NO_SETTING, of_other_seeds
 from emoser_lib.systems import Clips, parts_of
 from emoser_lib.systems.classical.estimators import baseline
@@ -31,7 +31,7 @@ def main(folders: list[str]) -> None:
         print(commit_cell(Path(folder).absolute()))
     records = published_records(CHAPTER)
     first = next(record for record in records if (record.profile, record.run) == (PROFILE, RUN))
-    found = {record.parameters["seed"]: cell_of(record) for record in of_other_seeds(first, records)}
+    found = {record.parameters["seed"]: committed_cell(record) for record in of_other_seeds(first, records)}
     cells = {seed: cell for seed, cell in found.items() if cell is not None}
     ready = prepare(GemmaLoraSettings.check(**{"device": "cpu"} | first.parameters))
     corpus, settings = ready.corpus, ready.settings
@@ -49,6 +49,7 @@ def main(folders: list[str]) -> None:
         if setting(dict(run.parameters)) == setting(first.parameters)
     ]
     told = {
+        "notebook": CHAPTER,
         "planned": sorted(planned),
         "cells": {str(seed): cell.key for seed, cell in cells.items()},
         "rows": table.reset_index().to_dict("records"),

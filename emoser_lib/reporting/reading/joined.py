@@ -16,10 +16,10 @@ from emoser_lib.reporting.scores import gold_for, paired_table
 from emoser_lib.reporting.seeds import of_other_seeds
 
 BIASES = tuple(np.arange(-4.0, 4.5, 0.5).tolist())
-"""Nats that `label_bias` tries for each label (our choice)."""
+"""Nats that `chosen_bias` tries for each label (our choice)."""
 
 
-def cell_of(record: Record) -> Cell | None:
+def committed_cell(record: Record) -> Cell | None:
     """Find the committed cell of what a record reports: that of as many steps and seconds; ``None`` where none is."""
     told = record.metrics.get("steps"), record.metrics.get("seconds")
     folders = (path.parent for path in sorted(committed_cells().glob("*/cell.json")))
@@ -69,7 +69,7 @@ def seeds_beside(
     return table.reset_index("labels").set_index("labels", append=True)
 
 
-def label_bias(corpus: Corpus, scores: pd.DataFrame) -> pd.Series:
+def chosen_bias(corpus: Corpus, scores: pd.DataFrame) -> pd.Series:
     """Choose what to add to each label's log-probability for the best macro-F1 (logit adjustment), label by label.
 
     One label after another takes the best of `BIASES`, the smallest where several are, until none moves. Give it clips
@@ -113,7 +113,7 @@ def answers_with_bias(corpus: Corpus, cells: Sequence[Cell]) -> pd.Series:
         raise UsageError("a bias is chosen on the other folds: give the cells of two folds or more.")
     told = []
     for held_out in cells:
-        bias = label_bias(corpus, pd.concat([cell.scores() for cell in cells if cell is not held_out]))
+        bias = chosen_bias(corpus, pd.concat([cell.scores() for cell in cells if cell is not held_out]))
         told.append((held_out.scores() + bias).idxmax(axis=1))
     return pd.concat(told).rename("predicted")
 
@@ -125,7 +125,7 @@ def joined(name: str) -> dict[str, Any]:
         name: of the record of one of them.
 
     Returns:
-        ``planned``: seeds; ``cells``: seed -> key; ``rows``: those of `seeds_beside`.
+        ``notebook``; ``planned``: seeds; ``cells``: seed -> key; ``rows``: those of `seeds_beside`.
     """
     told: dict[str, Any] = json.loads((committed_cells() / f"{name}.json").read_text(encoding="utf-8"))
     return told
@@ -137,7 +137,8 @@ def seeds_told(name: str) -> dict[str, str]:
     >>> sorted(seeds_told("05-gemma-lora-small-test"))
     ['kept', 'missing']
     """
-    told, records = joined(name), published_records()
+    told = joined(name)
+    records = published_records(told["notebook"])
     record = next(one for one in records if one.name == name)
     measured = {one.parameters["seed"] for one in of_other_seeds(record, records)}
     missing = [seed for seed in told["planned"] if seed not in measured]

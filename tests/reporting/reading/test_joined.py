@@ -11,9 +11,9 @@ from emoser_lib.experiments.training.cells import Cell, committed_cells
 from emoser_lib.reporting import score_on
 from emoser_lib.reporting.reading.joined import (
     answers_with_bias,
-    cell_of,
+    chosen_bias,
+    committed_cell,
     joined,
-    label_bias,
     mean_scores,
     seeds_beside,
 )
@@ -69,10 +69,10 @@ def test_a_bias_lifts_a_label_that_is_never_said() -> None:
     scores = said(TRAIN, 1.0)
     scores["joy"] -= 3
     assert (scores.idxmax(axis=1) != "joy").all()
-    bias = label_bias(DEMO, scores)
+    bias = chosen_bias(DEMO, scores)
     assert bias["joy"] >= bias.drop("joy").max() + 2.5
     assert score_on(DEMO, (scores + bias).idxmax(axis=1)).macro_f1 == pytest.approx(1.0)
-    assert (label_bias(DEMO, said(TRAIN, 1.0)) == 0).all()
+    assert (chosen_bias(DEMO, said(TRAIN, 1.0)) == 0).all()
 
 
 def test_the_fold_that_is_judged_does_not_choose_its_bias() -> None:
@@ -92,7 +92,7 @@ def test_the_fold_that_is_judged_does_not_choose_its_bias() -> None:
 def test_what_the_chapter_shows_is_of_the_cells_that_are_committed() -> None:
     """A seed's cell that is added without `scripts/join_seeds.py` is noticed."""
     records = published_records()
-    found = {record.name: of.key for record in records if (of := cell_of(record))}
+    found = {record.name: of.key for record in records if (of := committed_cell(record))}
     assert found
     for path in committed_cells().glob("*.json"):
         told = joined(path.stem)
@@ -107,7 +107,7 @@ def test_what_the_chapter_shows_is_of_the_cells_that_are_committed() -> None:
 
 @pytest.mark.needs_data
 def test_a_committed_cell_gives_the_scores_of_its_record() -> None:
-    found = [(record, of) for record in published_records() if (of := cell_of(record))]
+    found = [(record, of) for record in published_records() if (of := committed_cell(record))]
     assert found
     for record, of in found:
         scored = score_on(load_corpus(record.parameters["corpus"]), of.predicted())
