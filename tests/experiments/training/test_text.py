@@ -22,7 +22,7 @@ from emoser_lib.experiments import evaluation_folds, folds
 from emoser_lib.experiments.training.cells import kept_cell
 from emoser_lib.experiments.training.folds import Fold, fewer_clips
 from emoser_lib.experiments.training.text import train_cell, untrained
-from emoser_lib.experiments.training.written import written_by_cell
+from emoser_lib.experiments.training.written import can_write, written_by_cell
 from emoser_lib.systems.declared import Lora, TextSystem, Training
 from emoser_lib.systems.fitting import Trained
 from emoser_lib.systems.reading.answers import parse_answer
@@ -58,7 +58,9 @@ def test_a_finished_cell_is_read_not_trained_again(llm: LLM, tmp_path: Path) -> 
     assert tuple(said.index) == CUT.validation
     read = said.map(lambda text: parse_answer(text, DEMO.labels, "lenient").label)
     assert (read == cell.predicted()).mean() > 0.5
+    assert can_write(cell, tmp_path)
     shutil.rmtree(folder / "adapter")
+    assert not can_write(cell, tmp_path)
     with pytest.raises(DataError, match="delete the cell's folder"):
         written_by_cell(llm, QUICK, DEMO, cell, home=tmp_path)
 
