@@ -101,8 +101,11 @@ def table_3(entries: Sequence[LedgerEntry]) -> pd.DataFrame:
 
 
 def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
-    """Tabulate what recorded trainings cost on their machine, beside their scores over all labels and without the rarest;
-    one row per record."""
+    """Tabulate what recorded trainings cost on their machine, beside their scores with and without the rarest label.
+
+    Returns:
+        One row per record.
+    """
     rows = [
         {
             "run": f"{record.notebook}, {record.run}",
