@@ -210,8 +210,6 @@ def _supervise(
         "PYTHONIOENCODING": "utf-8",
         "PYTHONUNBUFFERED": "1",
     }
-    # numba would keep its cache beside librosa or in the home folder, which a compute node may only read.
-    environment.setdefault("NUMBA_CACHE_DIR", str(cache_home() / "numba"))
     process = subprocess.Popen(
         [sys.executable, "-m", "emoser_lib.experiments.runs.execute"],
         stdin=subprocess.PIPE,

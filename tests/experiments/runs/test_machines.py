@@ -17,17 +17,15 @@ from emoser_lib.experiments.runs.runner import run
 from emoser_lib.files import remove
 
 CODE = """
-import os
 from IPython.display import publish_display_data
-numba = os.environ["NUMBA_CACHE_DIR"] == os.path.join(os.environ["EMOSER_CACHE"], "numba")
-told = {"metrics": {"numba": numba}}
+told = {"metrics": {"ran": True}}
 publish_display_data({"text/plain": ""}, metadata={"emoser": told})
 """
 
 
 @pytest.fixture
 def notebook(tmp_path: Path) -> Path:
-    """A notebook that tells which environment it runs in."""
+    """A notebook that tells that it ran."""
     cells = [
         nbformat.v4.new_code_cell("seed: int = 0  # any", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(CODE),
@@ -52,12 +50,10 @@ def test_a_run_has_this_environments_kernel_in_any_machine(
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("TMPDIR", str(long))
     monkeypatch.setattr("tempfile.tempdir", str(long))
-    monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     [planned] = plan(notebook, "demo")
     record, _ = run(planned, tmp_path / "runs")
     assert (record.status, record.error) == ("ok", None)
-    assert record.metrics["numba"] is True
+    assert record.metrics["ran"] is True
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
