@@ -27,7 +27,7 @@ REPLACED = {
     r'<summary aria-label="Toggle hidden content">': "<summary>",
     # MyST-NB: what these unfold, in a reader's words.
     r">(?:Show|Hide) code cell source<": ">Code<",
-    r">(?:Show|Hide) code cell content<": ">Table and code<",
+    r">(?:Show|Hide) code cell content<": ">Result and code<",
     # docutils: a list whose entries are no list items, of a role that ARIA has given up.
     r'role="doc-biblioentry"': 'role="listitem"',
     # pandas: the corner of a table is no header.
