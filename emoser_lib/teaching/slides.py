@@ -144,9 +144,13 @@ class _Deck:
 
     def _folded(self, folded: Tag) -> None:
         """An exercise with what belongs to it, or an aside."""
-        title = _text(folded.find(class_="sd-summary-text"))
+        line = folded.select_one(".sd-summary-text")
+        effort = line.select_one("em") if line else None  # how hard and how long: said with the task
+        title = _text(line).replace(f" {_text(effort)}", "").removesuffix(".") if effort else _text(line)
         for block in folded.select(":scope > .sd-summary-content > *"):
             if "exercise" in block.get_attribute_list("class"):
+                if effort and block.p:
+                    block.p.insert(0, effort.extract(), " ")
                 self.slides.append(Slide(title, _content(block), ""))
             else:
                 self._block(block, title)
