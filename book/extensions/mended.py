@@ -67,7 +67,7 @@ def mended(page: str, definitions: Mapping[str, str] = MappingProxyType({})) -> 
     for wrong, said in (
         # MyST-NB: what these unfold, in a reader's words.
         ("(?:Show|Hide) code cell source", _("Code")),
-        ("(?:Show|Hide) code cell content", _("Table and code")),
+        ("(?:Show|Hide) code cell content", _("Result and code")),
         # sphinx-exercise: it says this in English on every page.
         ("Solution", _("Solution")),
     ):

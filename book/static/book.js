@@ -27,10 +27,18 @@ for (const elsewhere of ["pointerover", "focusin"]) addEventListener(elsewhere, 
   if (!event.target.closest?.("a[data-definition]")) document.documentElement.classList.remove("emoser-quiet");
 });
 
-// Paper is light: a page in dark colours is printed in the others.
-let shown;
-addEventListener("beforeprint", () => { shown = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; });
-addEventListener("afterprint", () => { document.documentElement.dataset.theme = shown; });
+// Paper is light and cannot be opened: a page in dark colours is printed in the others, and what is folded is unfolded.
+let shown, opened;
+addEventListener("beforeprint", () => {
+  shown = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  opened = [...document.querySelectorAll(".bd-article details:not([open])")];
+  for (const folded of opened) folded.open = true;
+});
+addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = shown;
+  for (const folded of opened) folded.open = false;
+});
 
 // The ledger: show the claims of one paper, verdict or place, and say how many these are.
 document.addEventListener("DOMContentLoaded", () => {

@@ -563,7 +563,7 @@ def block_diagram(boxes: "Sequence[Box]", arrows: "Sequence[Arrow]") -> Figure:
         boxes, arrows: see `diagrams`.
     """
     columns, rows = max(box.column + box.span for box in boxes), 1 + max(box.row for box in boxes)
-    wide, high, gap = WIDTH / max(2, columns), 0.5, 0.44  # inches: of a column, of a box, between two rows
+    wide, high, gap = WIDTH / max(2, columns), 0.46, 0.34  # inches: of a column, of a box, between two rows
     figure, axes = plt.subplots(figsize=(wide * columns, (high + gap) * rows - gap + 0.1))
     figure.subplots_adjust(0, 0, 1, 1)
     axes.set(xlim=(0, wide * columns), ylim=((high + gap) * rows - gap + 0.05, -0.05))

@@ -30,31 +30,31 @@ def lora_layer(outputs: int, inputs: int, rank: int, alpha: int) -> Figure:
     >>> [text.get_text() for text in figure.axes[0].texts][-1]
     'trained: 65,536 of 4,259,840 numbers, 1.5 %'
     """
-    figure, axes = _canvas(4.3)
+    figure, axes = _canvas(3.66)
     frozen, trained = outputs * inputs, rank * (outputs + inputs)
-    _block(axes, 1.2, 1.15, 1.9, 2.0, f"W₀\n{outputs:,} × {inputs:,}\n{frozen:,} numbers\n(frozen)", "frozen")
+    _block(axes, 1.2, 1.1, 1.9, 1.46, f"W₀\n{outputs:,} × {inputs:,}\n{frozen:,} numbers\n(frozen)", "frozen")
     narrow, low, high = 0.5, 0.95, 0.95
     for name, rows, columns, bottom, (base, top) in (
-        ("A", rank, inputs, 1.15, (low, narrow)),
-        ("B", outputs, rank, 2.2, (narrow, high)),
+        ("A", rank, inputs, 1.1, (low, narrow)),
+        ("B", outputs, rank, 1.86, (narrow, high)),
     ):
         fill, frame = STATES["trained"]
-        corners = [(3.9 - base, bottom), (3.9 + base, bottom), (3.9 + top, bottom + 0.95), (3.9 - top, bottom + 0.95)]
+        corners = [(3.9 - base, bottom), (3.9 + base, bottom), (3.9 + top, bottom + 0.7), (3.9 - top, bottom + 0.7)]
         axes.add_patch(Polygon(corners, fc=fill, ec=frame))
         said = f"{name}\n{rows:,} × {columns:,}\n(trained)"
-        axes.text(3.9, bottom + 0.47, said, ha="center", va="center", linespacing=1.15)
+        axes.text(3.9, bottom + 0.35, said, ha="center", va="center", linespacing=1.15)
     _block(axes, 2.55, 0.35, 2.2, 0.42, f"x: {inputs:,} numbers", "")
-    _block(axes, 2.55, 3.75, 2.2, 0.42, f"h: {outputs:,} numbers", "")
+    _block(axes, 2.55, 3.12, 2.2, 0.42, f"h: {outputs:,} numbers", "")
     for start, end in (
-        ((1.9, 0.77), (1.2, 1.15)),
-        ((3.2, 0.77), (3.9, 1.15)),
-        ((1.2, 3.15), (1.9, 3.75)),
-        ((3.9, 3.15), (3.2, 3.75)),
+        ((1.9, 0.77), (1.2, 1.1)),
+        ((3.2, 0.77), (3.9, 1.1)),
+        ((1.2, 2.56), (1.9, 3.12)),
+        ((3.9, 2.56), (3.2, 3.12)),
     ):
         _arrow(axes, start, end)
-    axes.text(1.45, 3.5, "W₀x", ha="right", va="center")
-    axes.text(3.65, 3.5, f"BAx, times α/r =\n{alpha}/{rank} = {alpha / rank:g}", ha="left", va="center")
-    axes.text(2.55, 3.5, "+", ha="center", va="center", fontsize=14)
+    axes.text(1.45, 2.88, "W₀x", ha="right", va="center")
+    axes.text(3.65, 2.88, f"BAx, times α/r =\n{alpha}/{rank} = {alpha / rank:g}", ha="left", va="center")
+    axes.text(2.55, 2.88, "+", ha="center", va="center", fontsize=14)
     share = f"trained: {trained:,} of {frozen + trained:,} numbers, {trained / (frozen + trained):.1%}"
     axes.text(2.55, 0.07, share.replace("%", " %"), ha="center", va="center")
     return figure

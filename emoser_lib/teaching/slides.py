@@ -116,8 +116,8 @@ class _Deck:
             self.slides.append(Slide(title, str(block), str(block)))
         elif "math" in classes:
             self._formula(block, title)
-        elif "exercise" in classes:
-            self._exercise(block, title)
+        elif "emoser-exercise" in classes or "emoser-aside" in classes:
+            self._folded(block)
         elif "solution" in classes:
             self.slides[-1].notes += f"<p><b>Solution</b></p>{_content(block)}"
         elif "cell" in classes:
@@ -142,10 +142,18 @@ class _Deck:
         else:
             self.slides.append(Slide(title, str(block), str(block)))
 
-    def _exercise(self, block: Tag, title: str) -> None:
-        name = block.find(class_="admonition-title")
-        named = name.get_text().strip() if isinstance(name, Tag) else title
-        self.slides.append(Slide(named, _content(block), ""))
+    def _folded(self, folded: Tag) -> None:
+        """An exercise with what belongs to it, or an aside."""
+        line = folded.select_one(".sd-summary-text")
+        effort = line.select_one("em") if line else None  # how hard and how long: said with the task
+        title = _text(line).replace(f" {_text(effort)}", "").removesuffix(".") if effort else _text(line)
+        for block in folded.select(":scope > .sd-summary-content > *"):
+            if "exercise" in block.get_attribute_list("class"):
+                if effort and block.p:
+                    block.p.insert(0, effort.extract(), " ")
+                self.slides.append(Slide(title, _content(block), ""))
+            else:
+                self._block(block, title)
 
     def _cell(self, cell: Tag, title: str) -> None:
         source = cell.find(class_="cell_input")
@@ -189,14 +197,12 @@ class _Deck:
         return ""
 
     def _quiz(self, section: Tag, title: str) -> None:
-        for asked in section.find_all("p", id=re.compile("^quiz-")):
-            options, reasons = [], []
-            following = asked.find_next_sibling()
-            while isinstance(following, Tag) and following.name == "details":
-                option, reason = following.find(class_="sd-summary-text"), following.find(class_="sd-summary-content")
+        for folded in section.select("details.emoser-question"):
+            asked, options, reasons = folded.find(class_="sd-summary-text"), [], []
+            for each in folded.select("details.emoser-quiz"):
+                option, reason = each.find(class_="sd-summary-text"), each.find(class_="sd-summary-content")
                 options.append(f"<li>{_inside(option)}</li>")
                 reasons.append(f"<li>{_inside(option)} {_text(reason)}</li>")
-                following = following.find_next_sibling()
             body = f'<p class="lead">{_inside(asked)}</p><ol type="A">{"".join(options)}</ol>'
             self.slides.append(Slide(title, body, f'<ol type="A">{"".join(reasons)}</ol>'))
 

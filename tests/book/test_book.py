@@ -93,13 +93,6 @@ WIDTHS = (1400, 768, 390)
 LONGEST = 12_000
 """Pixels of a chapter at the widest, with all that is folded (issue 22)."""
 
-LONGER = {
-    "05-gemma-lora.html": 17_600,
-    "08-whisper-gemma.html": 18_800,
-    "10-emosllm.html": 15_500,
-}
-"""Chapters that miss it, with what they may not get longer than: they have the lesson written out."""
-
 LARGEST = 1_500_000
 """Bytes that a page may load beside MathJax (issue 22)."""
 
@@ -320,7 +313,8 @@ def test_every_figure_and_table_says_where_it_comes_from(visits: list[Visit]) ->
 def test_committed_records_are_linked_where_they_are_shown(visits: list[Visit]) -> None:
     (links,) = {tuple(map(tuple, v.seen["provenance"])) for v in visits if v.page == "08-whisper-gemma.html"}
     shown = {record for line in links for record in line if record.startswith("records/")}
-    assert shown == {f"records/08-whisper-gemma-small-{run}.json" for run in ("clip", "normalised", "speaker")}
+    own = {f"records/08-whisper-gemma-small-{run}.json" for run in ("clip", "normalised", "speaker")}
+    assert shown == own | {f"records/03-classical-small-{run}.json" for run in ("audio", "text")}
 
 
 def test_the_reference_has_text_signature_and_chapters(html: Path, page: Page) -> None:
@@ -350,6 +344,7 @@ def test_solutions_are_folded_and_open(html: Path, visits: list[Visit], page: Pa
         assert visit.seen["solutions"], f"{visit.page} has no exercise with a solution"
         assert visit.seen["open_solutions"] == 0, visit.page
     page.goto((html / chapters(visits)[0].page).as_uri())
+    page.locator(".emoser-exercise > summary").first.click()
     body = page.locator(".solution .solution-content, .solution > *:not(.admonition-title)").locator("visible=true")
     solution = page.locator(".solution").first
     folded = solution.bounding_box()
@@ -360,13 +355,45 @@ def test_solutions_are_folded_and_open(html: Path, visits: list[Visit], page: Pa
     assert body.count() > 0
 
 
+EXERCISE = r"(Exercise|Ejercicio) \d+\.\d+( \([^)]+\)\. \w+, [^.]+\.)?"
+"""Its line: number, kind, level, minutes. Short ones have a number only."""
+
+
+def test_an_exercise_is_a_line_with_kind_level_and_minutes(html: Path, page: Page) -> None:
+    paths = [*sorted(html.glob("[0-9]*.html")), *sorted(html.glob("es/[0-9]*.html"))]
+    for path in paths:
+        page.goto(path.as_uri())
+        lines = page.locator(".emoser-exercise > summary").all_inner_texts()
+        assert len(lines) == page.locator(".exercise").count() > 1, path.name
+        assert [each for each in lines if not re.fullmatch(EXERCISE, each.strip())] == [], path.name
+        assert page.locator(":is(.emoser-exercise, .emoser-question, .emoser-aside)[open]").count() == 0, path.name
+    page.goto((html / "05-gemma-lora.html").as_uri())
+    lines = page.locator(".emoser-exercise > summary").all_inner_texts()
+    assert any(each.strip().endswith(".3 (Find the mistake). Middling, twenty minutes.") for each in lines)
+    page.goto(f"{page.url}#ex-lora-start")
+    expect(page.locator("#ex-lora-start")).to_be_in_viewport()
+
+
+def test_what_is_folded_is_seen_whole_once_it_is_open(html: Path, page: Page) -> None:
+    for name in ("05-gemma-lora", "08-whisper-gemma", "10-emosllm"):
+        page.goto((html / f"{name}.html").as_uri())
+        assert page.locator(".emoser-aside table").count(), name
+        page.evaluate("document.querySelectorAll('.bd-article details').forEach((folded) => { folded.open = true; })")
+        assert page.evaluate(HIDDEN) == [], name
+
+
 def test_the_quiz_is_answered_with_the_keyboard(html: Path, page: Page) -> None:
     for path in sorted(html.glob("[0-9]*.html")):
         asked = re.findall(r'id="(quiz-[\w-]+)"', path.read_text(encoding="utf-8"))
         assert len(asked) == len(set(asked)) == 5, path.name
     page.goto((html / "05-gemma-lora.html").as_uri())
-    option = page.locator(".emoser-quiz").first
+    question = page.locator(".emoser-question").first
+    option = question.locator(".emoser-quiz").first
     reason = option.locator(".sd-summary-content")
+    expect(option).to_be_hidden()
+    question.locator("> summary").focus()
+    page.keyboard.press("Enter")
+    expect(option).to_be_visible()
     expect(reason).to_be_hidden()
     option.locator("summary").focus()
     page.keyboard.press("Enter")
@@ -430,8 +457,7 @@ def test_a_chapter_opens_with_question_answer_and_figure_on_the_first_screen(htm
 
 def test_no_chapter_is_longer_than_one_reads_on(visits: list[Visit]) -> None:
     long = {visit.page: visit.seen["height"] for visit in chapters(visits) if visit.width == WIDTHS[0]}
-    assert {page: height for page, height in long.items() if height > LONGER.get(page, LONGEST)} == {}
-    assert [page for page in LONGER if long[page] <= LONGEST] == [], "these are short enough by now: leave them out"
+    assert {page: height for page, height in long.items() if height > LONGEST} == {}
 
 
 def test_a_term_says_what_it_means_on_focus_until_escape(html: Path, page: Page) -> None:

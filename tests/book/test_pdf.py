@@ -28,4 +28,7 @@ def test_two_pages_are_one_file(root: Path, tmp_path: Path, monkeypatch: pytest.
     assert links and not [link for link in links if "file:" in link], "a link names a folder of this machine"
     text = "".join(sheet.extract_text() for sheet in book.pages)
     assert "(https://" in text, "the address stands behind a link that leads out"
+    words = " ".join(text.split())
+    for folded in ("figures.confusion(", "corpus: str = ", "Right. ", "That label has recall 1 and precision"):
+        assert folded in words, f"what is folded on the page is open on paper: {folded}"
     assert list(tmp_path.iterdir()) == [out]

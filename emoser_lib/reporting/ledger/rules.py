@@ -18,6 +18,9 @@ from emoser_lib.experiments.judging.intervals import fold_interval
 from emoser_lib.experiments.runs.records import Record
 from emoser_lib.reporting.ledger.claims import IMPRECISE, Named, Verdict, at
 
+UNPAIRED = "Unpaired: found from both scores' intervals, where a paired test of answers clip by clip could tell more."
+"""What is said of differences between scores of the same clips."""
+
 
 class Estimate(NamedTuple):
     """A value with its 95 % interval."""
@@ -120,14 +123,15 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
 def judged_order(differences: Sequence[Estimate], names: Sequence[str]) -> Judged:
     """Judge "the first is better" by the differences of all pairs that it is about.
 
-    Consistent: each difference's interval is above zero. Differs: one is below. Else it is open.
+    Consistent: each difference's interval is above zero. Differs: one is below. Else it is open. All are of
+    `difference_of`, and the reason says that they are not paired.
     """
     verdict: Verdict
-    verdict, reason = IMPRECISE, "The 95 % interval of a difference holds zero."
+    verdict, reason = IMPRECISE, f"The 95 % interval of a difference holds zero. {UNPAIRED}"
     if all(difference.low > 0 for difference in differences):
-        verdict, reason = "consistent", "The 95 % interval of each difference is above zero."
+        verdict, reason = "consistent", f"The 95 % interval of each difference is above zero. {UNPAIRED}"
     elif any(difference.high < 0 for difference in differences):
-        verdict, reason = "differs", "The 95 % interval of a difference is below zero."
+        verdict, reason = "differs", f"The 95 % interval of a difference is below zero. {UNPAIRED}"
     return Judged(verdict, reason, _listed(differences, names))
 
 
