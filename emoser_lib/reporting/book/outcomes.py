@@ -13,6 +13,9 @@ def outcome(executed: Mapping[str, Mapping[str, Any]], text: str) -> str:
         executed: content of ``exercises.json``, by exercise.
         text: the exercise's label, the number of the run, from 1, and names that lead to the metric (macro-F1).
 
+    Returns:
+        A score with three digits, a count as it is.
+
     Raises:
         DataError: there is no such run or metric.
 
@@ -26,4 +29,4 @@ def outcome(executed: Mapping[str, Mapping[str, Any]], text: str) -> str:
             value = value[int(name) if isinstance(value, list) else name]
     except (IndexError, KeyError):
         raise DataError(f"exercises.json has no '{text}': execute the solution with `make exercises`.") from None
-    return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
