@@ -30,7 +30,7 @@ from emoser_lib.reporting.book.languages import (
 BUILT = ROOT / "book" / "_build"
 WRITING = [
     *(ROOT / "emoser_lib" / "reporting" / "book" / f"{name}.py" for name in ("pages", "provenance")),
-    ROOT / "book" / "extensions" / "mended.py",
+    *(ROOT / "book" / "extensions" / f"{name}.py" for name in ("kinds", "mended")),
     ROOT / "book" / "static" / "systems.svg",
 ]
 """Code that writes words into pages, and drawings on them."""

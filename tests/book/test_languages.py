@@ -41,6 +41,16 @@ def test_every_word_that_code_writes_is_translated() -> None:
     assert [word.id for word in words if not word.string or word.fuzzy] == []
 
 
+def test_an_exercise_says_its_kind_in_the_language_of_the_page(built: Path) -> None:
+    def kinds(page: Path) -> list[str]:
+        titles = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select(".exercise .admonition-title")
+        return [found[1] for title in titles if (found := re.search(r"\((.+)\)$", title.get_text().strip()))]
+
+    original, spanish = (kinds(built / "html" / folder / "01-corpus.html") for folder in ("", "es"))
+    assert len(spanish) == len(original) >= 4
+    assert not set(spanish) & set(original)
+
+
 def test_translated_pages_link_to_what_was_built_and_back(built: Path) -> None:
     spanish = built / "html" / "es"
     for page in sorted(spanish.glob("*.html")):

@@ -17,6 +17,7 @@ import nbformat
 import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_file
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from emoser_lib.errors import DataError
@@ -243,6 +244,8 @@ def stage_language(locale: Path, source: Path, pages: Mapping[Path, bytes]) -> d
 def stage_catalogs(locale: Path) -> dict[Path, bytes]:
     """Lay out a language's catalogues for Sphinx, which reads a message on its own: a glued value names its page.
 
+    That of our code is compiled too: extensions read it before Sphinx compiles what it finds.
+
     Args:
         locale: ``book/locale/<code>``.
     """
@@ -254,6 +257,9 @@ def stage_catalogs(locale: Path) -> dict[Path, bytes]:
             if message.id and message.string:
                 message.string = GLUED.sub(partial(_named, notebook), str(message.string))
         staged[Path(locale.name, MESSAGES, path.name)] = catalog_text(catalog)
+        if path.stem == CODE:
+            write_mo(compiled := BytesIO(), catalog)
+            staged[Path(locale.name, MESSAGES, f"{CODE}.mo")] = compiled.getvalue()
     return staged
 
 
