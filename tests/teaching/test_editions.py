@@ -7,7 +7,7 @@ import pytest
 
 from emoser_lib.errors import DataError
 from emoser_lib.teaching.editions import BuiltBook, Edition, copy_notebooks, stage_edition
-from emoser_lib.teaching.markers import for_students, for_teachers, solution_lines
+from emoser_lib.teaching.markers import SOLUTION_LINES, for_students, for_teachers, solution_lines
 from emoser_lib.teaching.words import ROLE
 
 LONGEST = {True: 30, False: 60}
@@ -50,14 +50,14 @@ def texts(folder: Path) -> str:
 def test_no_line_of_a_solution_reaches_a_student(root: Path, editions: dict[Edition, Path]) -> None:
     notebooks = notebooks_of(root)
     lines = {(line, code) for notebook in notebooks for line, code in solution_lines(notebook)}
-    secret = {line for line, code in lines if len(line) > LONGEST[code]}
+    secret = {line for line, code in lines if len(line) > LONGEST[code] and not line.startswith(("from ", "import "))}
     assert len(secret) > 100
     kept = "\n".join(cell.source for notebook in notebooks for cell in for_students(notebook).cells)
     pages = "\n".join(path.read_text() for path in (root / "book").glob("*.md"))
     elsewhere = {line for line in secret if line in kept or line in pages}
     shown = texts(editions[Edition.STUDENT])
     assert [line for line in secret - elsewhere if line in shown] == []
-    assert len(elsewhere) < 5, elsewhere
+    assert len(elsewhere) < len(secret) / 20, elsewhere  # lines of a cell with a mistake, which the exercise shows
     for marker in ("{solution}", "    ### BEGIN SOLUTION", "For the teacher", "Usual mistake"):
         assert marker not in shown, marker
 
@@ -73,14 +73,20 @@ def test_a_built_students_edition_has_none_either(root: Path) -> None:
     assert 'admonition-title">Solution' not in shown and 'class="solution' not in shown
 
 
-def test_exercises_quiz_and_checks_stay(editions: dict[Edition, Path]) -> None:
+def stubs_of(root: Path) -> int:
+    """How many cells of the chapters students complete."""
+    chapters = (nbformat.read(path, as_version=4) for path in (root / "notebooks").glob("[0-9]*.ipynb"))
+    return sum(bool(SOLUTION_LINES.search(cell.source)) for chapter in chapters for cell in chapter.cells)
+
+
+def test_exercises_quiz_and_checks_stay(root: Path, editions: dict[Edition, Path]) -> None:
     source = texts(editions[Edition.STUDENT] / "source")
     lab = texts(editions[Edition.STUDENT] / "notebooks")
     assert source.count("{exercise}") == lab.count("### Exercise ") > 30
     assert source.count("**Right.**") == lab.count("**Right.**") == 70
-    stubs = 7 + 4  # of the assignments, of the chapters
-    assert source.count("YOUR CODE HERE\n") == lab.count("YOUR CODE HERE\n") == stubs
-    assert lab.count('print("✓') == 14 + 4
+    in_assignments, in_chapters = 7, stubs_of(root)
+    assert source.count("YOUR CODE HERE\n") == lab.count("YOUR CODE HERE\n") == in_assignments + in_chapters
+    assert lab.count('print("✓') == 14 + in_chapters
     assert "a1-inside-the-model" in (editions[Edition.STUDENT] / "source" / "_toc.yml").read_text()
 
 
@@ -106,12 +112,12 @@ def test_notebooks_for_lab_have_words_for_roles_and_no_outputs(editions: dict[Ed
     assert "Esteban-Romero et al. (2024)" in lora and "### Exercise 5.1 (Predict, then run)\n" in lora
 
 
-def test_what_is_worked_in_is_never_overwritten(source: BuiltBook, tmp_path: Path) -> None:
+def test_what_is_worked_in_is_never_overwritten(root: Path, source: BuiltBook, tmp_path: Path) -> None:
     made = dict(source.lab_notebooks(Edition.READER))
     assert copy_notebooks(iter(made.items()), tmp_path) == []
     folded = texts(tmp_path)
     assert folded.count("<summary>Solution</summary>") == folded.count("### Exercise ") > 30
-    assert "BEGIN SOLUTION" not in folded and folded.count("<summary>The code</summary>") == 4
+    assert "BEGIN SOLUTION" not in folded and folded.count("<summary>The code</summary>") == stubs_of(root)
     (tmp_path / "01-corpus.ipynb").write_text("mine")
     made["02-scoring.ipynb"] = nbformat.v4.new_notebook()
     for _ in range(2):
