@@ -50,14 +50,14 @@ def texts(folder: Path) -> str:
 def test_no_line_of_a_solution_reaches_a_student(root: Path, editions: dict[Edition, Path]) -> None:
     notebooks = notebooks_of(root)
     lines = {(line, code) for notebook in notebooks for line, code in solution_lines(notebook)}
-    secret = {line for line, code in lines if len(line) > LONGEST[code]}
+    secret = {line for line, code in lines if len(line) > LONGEST[code] and not line.startswith(("from ", "import "))}
     assert len(secret) > 100
     kept = "\n".join(cell.source for notebook in notebooks for cell in for_students(notebook).cells)
     pages = "\n".join(path.read_text() for path in (root / "book").glob("*.md"))
     elsewhere = {line for line in secret if line in kept or line in pages}
     shown = texts(editions[Edition.STUDENT])
     assert [line for line in secret - elsewhere if line in shown] == []
-    assert len(elsewhere) < 5, elsewhere
+    assert len(elsewhere) < len(secret) / 20, elsewhere  # lines of a cell with a mistake, which the exercise shows
     for marker in ("{solution}", "    ### BEGIN SOLUTION", "For the teacher", "Usual mistake"):
         assert marker not in shown, marker
 
