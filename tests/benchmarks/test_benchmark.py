@@ -91,7 +91,7 @@ def test_the_page_shows_the_result(built: Callable[..., str], final: dict[str, A
     assert (
         "the slowest, TRL SFTTrainer, 6.0 times as long as ours, 6.0 times the FLOPs and 6.0 times the memory" in page
     )
-    assert "even the fastest of the others takes 4.0 times as long with a batch of 1, and 4.0 times as long" in page
+    assert "Even the fastest of the others takes 4.0 times as long with a batch of 1, and 4.0 times as long" in page
     assert "Writing an answer takes 8.0 times (generate, 2 tokens) as long as scoring all labels" in page
     assert "TRL SFTTrainer completion-only loss" in page, "what was run, folded"
     assert "Nothing has been measured" not in page
