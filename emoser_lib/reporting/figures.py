@@ -435,7 +435,7 @@ def sides(counts: pd.DataFrame) -> Figure:
     if counts.empty:
         return no_figure("Nothing to draw: this corpus does not know it.")
     up, down = counts.columns
-    figure, axes = bare_figure(3.2)
+    figure, axes = bare_figure(2.4)
     both, place = (counts > 0).all(axis=1), np.arange(len(counts))
     ways = (("one side only", ~both, "0.75"), ("both sides", both, MARK_COLOUR))
     for name, chosen, colour in ways:

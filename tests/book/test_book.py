@@ -100,10 +100,8 @@ LONGER = {
     "05-gemma-lora.html": 17_600,
     "08-whisper-gemma.html": 18_800,
     "10-emosllm.html": 15_500,
-    "12-audit.html": 14_400,
 }
-"""Chapters that miss it, with what they may not get longer than: three have the lesson written out, the fourth two
-things to play with."""
+"""Chapters that miss it, with what they may not get longer than: they have the lesson written out."""
 
 LARGEST = 1_500_000
 """Bytes that a page may load beside MathJax (issue 22)."""

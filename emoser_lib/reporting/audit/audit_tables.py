@@ -13,7 +13,7 @@ from emoser_lib.experiments.judging.simulations import ALIKE, can_have, coverage
 from emoser_lib.experiments.training.cells import Cell
 from emoser_lib.experiments.training.folds import alike_by
 from emoser_lib.reporting.audit.groups import TAILS, by_group, group_difference
-from emoser_lib.reporting.audit.leakage import Leakage, majority, video_majority
+from emoser_lib.reporting.audit.leakage import majority, video_majority
 from emoser_lib.reporting.hearing.audio_systems import epochs_table
 from emoser_lib.reporting.scores import gold_for, score_on, shares_video
 from emoser_lib.reporting.tables import paper_intervals
@@ -44,17 +44,6 @@ ENCODERS_COMPARED = {
 
 HALVINGS = 200
 """Random halves of a fold (our choice)."""
-
-
-def leakage_table(found: Leakage) -> pd.DataFrame:
-    """Tabulate, for test split and folds, the share of clips whose video is in training, and the rule's score."""
-    rows = {}
-    if found.test:
-        of = found.test
-        rows["test"] = {"share": of.clips_sharing_video / of.clips, "macro_f1": of.video_majority.macro_f1}
-    for scheme, folds in found.folds.items():
-        rows |= {f"{scheme} fold {number}": fold.model_dump() for number, fold in enumerate(folds)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("clips of")
 
 
 def seen_unseen(
