@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shlex
 from itertools import pairwise
 from pathlib import Path
@@ -84,3 +85,24 @@ def test_checks_fail_before_a_stub_is_completed_and_pass_after(
     with pytest.raises(NotImplementedError):
         exec(f"{for_students(asked).cells[0].source}\n{checks}", {})
     exec(f"{asked.cells[0].source}\n{checks}", {})
+
+
+KINDS = ("Predict, then run", "Complete the code", "Find the mistake", "Go further")
+"""Each chapter has one of each at least."""
+
+OLDER = {"01-corpus", "02-scoring", "03-classical", "06-qwen-audio-zero-shot", "07-qwen-audio-lora"}
+"""Chapters whose exercises are still to be made so."""
+
+EXERCISE = re.compile(r"`{3,}\{exercise\} ?(.*)\n:label: (\S+)\n(.*)")
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in OLDER], ids=lambda path: path.stem)
+def test_a_chapter_has_exercises_of_each_kind_that_its_notebook_can_answer(script: ModuleType, path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    found = EXERCISE.findall("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+    assert set(KINDS) <= {kind for kind, _, _ in found} <= {*KINDS, "Think"}
+    for _, label, text in found:
+        assert re.match(r"\*(Easy|Middling|Hard), [^.]+\.\*", text), f"{label}: how hard, how long"
+    assert {language for _, language, _ in script.solutions(path)} == {"python"}
+    completed = [label for kind, label, _ in found if kind == "Complete the code"]
+    assert [label for chapter, label, _, _ in STUBS if chapter == path.stem] == completed
