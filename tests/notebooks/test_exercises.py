@@ -13,12 +13,35 @@ import pytest
 
 from emoser_lib.cli.run import planned_runs
 from emoser_lib.environment import ROOT
-from emoser_lib.teaching.markers import SOLUTION_LINES, for_students
+from emoser_lib.teaching.markers import SOLUTION_BLOCK, SOLUTION_LINES, for_students
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 SHORT = {"ex-scoring-seed", "ex-corpus-own"}
 """Executed each time: those that train nothing."""
+
+
+OLDER = {
+    "01-corpus",
+    "02-scoring",
+    "03-classical",
+    "05-gemma-lora",
+    "06-qwen-audio-zero-shot",
+    "07-qwen-audio-lora",
+    "10-emosllm",
+}
+"""Chapters whose exercises are not of the four kinds yet."""
+
+KINDS = ("Predict, then run", "Complete the code", "Find the mistake", "Go further")
+
+EXERCISE = re.compile(r"`{3,}\{exercise\} ?(.*)\n:label: (\S+)\n(.*)")
+"""An exercise in prose: its kind, its label, its first line."""
+
+EFFORT = re.compile(
+    r"\*(?:Easy|Middling|Hard), (?:an evening|two evenings|(?:five|ten|fifteen|twenty|thirty) minutes)\.\* "
+)
+
+POINTS = {"one": 1, "two": 2, "three": 3}
 
 
 @pytest.fixture
@@ -67,6 +90,28 @@ def test_a_solution_that_fails_is_not_kept(script: ModuleType) -> None:
         script.commanded("emoser run 05-gemma-lora -p ranks nonsense")
 
 
+def prose_of(path: Path) -> str:
+    return "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in OLDER], ids=lambda path: path.stem)
+def test_exercises_are_of_four_kinds_and_answered_in_the_notebook(path: Path, script: ModuleType) -> None:
+    text = prose_of(path)
+    exercises = {label: (kind, first) for kind, label, first in EXERCISE.findall(text)}
+    solutions = {label: solution for _, label, solution in SOLUTION_BLOCK.findall(text)}
+    assert set(exercises) == set(solutions) and {kind for kind, _ in exercises.values()} >= set(KINDS)
+    assert not [label for label, language, _ in script.solutions(path) if language == "bash"], "Lab has no shell"
+    for label, (kind, first) in exercises.items():
+        assert EFFORT.match(first), f"{label}: level and minutes"
+        if kind in ("Predict, then run", "Find the mistake"):
+            assert re.search(r"\{(outcome|glue:text)\}`", solutions[label]), f"{label}: the number to expect"
+        if kind == "Go further":
+            points = re.findall(r"\((one|two|three)(?: points?)?\)", solutions[label])
+            assert "A good answer has" in solutions[label] and sum(POINTS[word] for word in points) == 10, label
+    stubs = {label for chapter, label, *_ in STUBS if chapter == path.stem}
+    assert stubs == {label for label, (kind, _) in exercises.items() if kind == "Complete the code"}
+
+
 STUBS = [
     (path.stem, cell.id, nbformat.v4.new_notebook(cells=[cell]), check.source)
     for path in NOTEBOOKS
@@ -87,22 +132,28 @@ def test_checks_fail_before_a_stub_is_completed_and_pass_after(
     exec(f"{asked.cells[0].source}\n{checks}", {})
 
 
-KINDS = ("Predict, then run", "Complete the code", "Find the mistake", "Go further")
-"""Each chapter has one of each at least."""
+MISTAKES = [
+    (
+        "ex-emotion2vec-mean",
+        "(frames * own[..., None]).sum(dim=1) / lengths[:, None]",
+        "frames.mean(dim=1)",
+    ),
+    ("ex-emotion2vec-mean", "frames * own[..., None]", "frames"),
+    ("ex-ledger-verdict", '"reproduced" if near else "too imprecise to tell"', '"reproduced"'),
+    ("ex-ledger-verdict", "/ n)", "/ 750)"),
+    ("ex-audit-deal", "most_common()", "most_common()[::-1]"),
+    ("ex-audit-deal", "[fold_of[video] for video in videos]", "[clip % k for clip in range(len(videos))]"),
+    ("ex-robustness-risk", "-confidence", "confidence"),
+    ("ex-robustness-risk", "1 - right[surest].mean()", "(~right[surest]).sum() / len(right)"),
+    ("ex-own-floor", " / len(counts)", ""),
+    ("ex-own-floor", "max(counts)", "counts[0]"),
+]
+"""Exercise, words of its solution, and what a student may write instead."""
 
-OLDER = {"01-corpus", "02-scoring", "03-classical", "06-qwen-audio-zero-shot", "07-qwen-audio-lora"}
-"""Chapters whose exercises are still to be made so."""
 
-EXERCISE = re.compile(r"`{3,}\{exercise\} ?(.*)\n:label: (\S+)\n(.*)")
-
-
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in OLDER], ids=lambda path: path.stem)
-def test_a_chapter_has_exercises_of_each_kind_that_its_notebook_can_answer(script: ModuleType, path: Path) -> None:
-    cells = nbformat.read(path, as_version=4).cells
-    found = EXERCISE.findall("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
-    assert set(KINDS) <= {kind for kind, _, _ in found} <= {*KINDS, "Think"}
-    for _, label, text in found:
-        assert re.match(r"\*(Easy|Middling|Hard), [^.]+\.\*", text), f"{label}: how hard, how long"
-    assert {language for _, language, _ in script.solutions(path)} == {"python"}
-    completed = [label for kind, label, _ in found if kind == "Complete the code"]
-    assert [label for chapter, label, _, _ in STUBS if chapter == path.stem] == completed
+@pytest.mark.parametrize(("label", "right", "wrong"), MISTAKES, ids=lambda value: value[:20])
+def test_checks_find_a_plausible_mistake(label: str, right: str, wrong: str) -> None:
+    [(asked, checks)] = [(asked.cells[0].source, checks) for _, named, asked, checks in STUBS if named == label]
+    assert right in asked
+    with pytest.raises(AssertionError):
+        exec(f"{asked.replace(right, wrong)}\n{checks}", {})
