@@ -57,7 +57,7 @@ def test_no_line_of_a_solution_reaches_a_student(root: Path, editions: dict[Edit
     elsewhere = {line for line in secret if line in kept or line in pages}
     shown = texts(editions[Edition.STUDENT])
     assert [line for line in secret - elsewhere if line in shown] == []
-    assert len(elsewhere) < 5, elsewhere
+    assert len(elsewhere) < len(secret) / 20, elsewhere  # lines of a cell with a mistake, which the exercise shows
     for marker in ("{solution}", "    ### BEGIN SOLUTION", "For the teacher", "Usual mistake"):
         assert marker not in shown, marker
 
