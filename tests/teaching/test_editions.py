@@ -50,7 +50,7 @@ def texts(folder: Path) -> str:
 def test_no_line_of_a_solution_reaches_a_student(root: Path, editions: dict[Edition, Path]) -> None:
     notebooks = notebooks_of(root)
     lines = {(line, code) for notebook in notebooks for line, code in solution_lines(notebook)}
-    secret = {line for line, code in lines if len(line) > LONGEST[code]}
+    secret = {line for line, code in lines if len(line) > LONGEST[code] and not line.startswith(("from ", "import "))}
     assert len(secret) > 100
     kept = "\n".join(cell.source for notebook in notebooks for cell in for_students(notebook).cells)
     pages = "\n".join(path.read_text() for path in (root / "book").glob("*.md"))
