@@ -201,13 +201,15 @@ def messages_of_table(html: str) -> list[str]:
 def table_in_words(html: str, words: Wording) -> str:
     """Put the words of a language into a table that our code writes; its numbers stay, in their order.
 
-    >>> table_in_words("<td>Of 3,000 clips.</td>", {"Of # clips.": "De # fragmentos."}.__getitem__)
-    '<td>De 3,000 fragmentos.</td>'
+    >>> spanish = {"Of # clips.": "De # fragmentos."}
+    >>> table_in_words("<td>Of 3,000 clips.</td><td>Of 7.</td>", lambda text: spanish.get(text, text))
+    '<td>De 3,000 fragmentos.</td><td>Of 7.</td>'
     """
 
     def said(sentence: str) -> str:
-        numbers = iter(NUMBER.findall(sentence))
-        return re.sub("#", lambda _: next(numbers), words(NUMBER.sub("#", sentence)))
+        message, numbers = NUMBER.sub("#", sentence), iter(NUMBER.findall(sentence))
+        translation = words(message)
+        return sentence if translation == message else re.sub("#", lambda _: next(numbers), translation)
 
     return BETWEEN_TAGS.sub(
         lambda found: as_text(" ".join(said(part) for part in SENTENCE_ENDS.split(unescape(found[0])))), html
