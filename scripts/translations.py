@@ -22,6 +22,8 @@ from emoser_lib.reporting.book.languages import (
     messages_of,
     messages_of_claims,
     messages_of_code,
+    messages_of_table,
+    raw_html_of,
     read_catalog,
     read_language,
     updated,
@@ -52,7 +54,12 @@ def messages(locale: Path, begun: list[str]) -> None:
     language = read_language(locale)
     found = {page: messages_of(BUILT / ".doctrees" / f"{page}.doctree") for page in (*language.finished, *begun)}
     claims = yaml.safe_load((ROOT / "book" / "claims.yaml").read_text(encoding="utf-8"))
-    words = [*messages_of_code(WRITING), *messages_of_claims(claims, chain(*found.values()))]
+    ledger = raw_html_of(BUILT / ".doctrees" / "claims.doctree")
+    words = [
+        *messages_of_code(WRITING),
+        *messages_of_claims(claims, chain(*found.values())),
+        *messages_of_table(ledger),
+    ]
     for page, texts in {CODE: words, **found}.items():
         path = locale / "LC_MESSAGES" / f"{page}.po"
         catalog = updated(read_catalog(path), texts)

@@ -7,15 +7,17 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from IPython.display import HTML
 from sphinx.application import Sphinx
+from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 
 from emoser_lib.reporting import show
+from emoser_lib.reporting.book.languages import CODE, table_in_words
 from emoser_lib.reporting.ledger import results, verdicts
 
 entries = cache(verdicts.ledger)
 
 SHOWN: Mapping[str, Callable[[], HTML]] = {
-    "claims": lambda: results.ledger_list(entries()),
+    "claims": lambda: HTML(table_in_words(str(results.ledger_list(entries()).data), get_translation(CODE))),
     "measured-costs": lambda: show(results.measured_costs()),
     "planned-costs": lambda: show(results.planned_costs()),
     "efficiency": lambda: show(results.efficiency(entries())),

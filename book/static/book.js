@@ -45,6 +45,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const form of document.querySelectorAll(".emoser-ledger form")) {
     const rows = [...form.parentElement.querySelectorAll("tbody tr")];
     const column = { verdict: 1, paper: 4, place: 5 };
+    const said = form.querySelector("output"), all = said.textContent;
     const choose = () => {
       const asked = Object.fromEntries(new FormData(form));
       let shown = 0;
@@ -54,7 +55,7 @@ document.addEventListener("DOMContentLoaded", () => {
           || !is("place").toLowerCase().includes(asked.place.trim().toLowerCase());
         shown += !row.hidden;
       }
-      form.querySelector("output").textContent = `${shown} of ${rows.length} claims`;
+      said.textContent = `${shown} / ${all}`;
     };
     form.hidden = false;
     form.addEventListener("input", choose);

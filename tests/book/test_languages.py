@@ -13,6 +13,8 @@ from emoser_lib.reporting.book.languages import (
     faults,
     join_language,
     messages_of,
+    messages_of_table,
+    raw_html_of,
     read_catalog,
     read_language,
 )
@@ -39,6 +41,30 @@ def test_every_word_that_code_writes_is_translated() -> None:
     words = [message for message in read_catalog(LOCALE / "LC_MESSAGES" / "emoser.po") if message.id]
     assert words
     assert [word.id for word in words if not word.string or word.fuzzy] == []
+
+
+def test_every_sentence_of_the_ledger_is_translated_and_keeps_its_numbers(built: Path) -> None:
+    catalog = read_catalog(LOCALE / "LC_MESSAGES" / "emoser.po")
+    said = messages_of_table(raw_html_of(built / ".doctrees" / "claims.doctree"))
+    assert len(said) > 100
+    assert faults(catalog, said) == []
+    assert [one for one in said if one.count("#") != str(catalog.get(one).string).count("#")] == []
+
+
+@pytest.mark.parametrize("page", LANGUAGE.finished)
+def test_titles_that_tools_write_into_a_finished_page_are_translated(built: Path, page: str) -> None:
+    def titles(folder: str) -> set[str]:
+        soup = BeautifulSoup((built / "html" / folder / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
+        return {title.get_text() for title in soup.select(".admonition-title")}
+
+    assert titles("es") & titles("") == set()
+
+
+def test_words_that_our_code_writes_stand_on_translated_pages(built: Path) -> None:
+    ledger = (built / "html" / "es" / "claims.html").read_text(encoding="utf-8")
+    assert "no se puede comprobar" in ledger
+    assert "cannot be checked" not in ledger
+    assert ">seis</abbr>" in (built / "html" / "es" / "papers.html").read_text(encoding="utf-8")
 
 
 def test_an_exercise_says_its_kind_in_the_language_of_the_page(built: Path) -> None:

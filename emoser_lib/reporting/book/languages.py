@@ -21,6 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from emoser_lib.errors import DataError
+from emoser_lib.reporting.escaping import as_text
 from emoser_lib.values import Immutable
 
 CODE = "emoser"
@@ -34,6 +35,11 @@ MADE_BY_SPHINX = ("genindex", "search")
 
 DRAWN = re.compile(r">([^<>]*\w[^<>]*)<")
 """A text in a drawing that a page includes."""
+
+BETWEEN_TAGS = re.compile(r"(?<=>)[^<>]*[A-Za-z][^<>]*(?=<)")
+SENTENCE_ENDS = re.compile(r"(?<=\.) (?=[A-Z])")
+NUMBER = re.compile(r"(?<![\w-])-?\d+(?:[.,]\d+)*(?![\w-])")
+"""A number that stands alone, not one in a name: the ledger is translated whatever its numbers are."""
 
 LOCAL = re.compile(r"""\b(?P<name>href|src)=(?P<quote>["'])(?P<value>[^"']+)(?P=quote)""")
 TOP = r'<p class="emoser-top"><a [^>]*>[^<]*</a></p>|<link rel="alternate" hreflang=[^>]*>'
@@ -170,6 +176,44 @@ def messages_of_claims(claims: Iterable[Mapping[str, Any]], messages: Iterable[s
     }
     printed = [str(claim["printed"]) for claim in claims if claim["id"] in named]
     return [words for words in dict.fromkeys(printed) if not re.search(r"\d", words)]
+
+
+def raw_html_of(doctree: Path) -> str:
+    """Return what directives write into a page as HTML.
+
+    Args:
+        doctree: of the built book, in the original language.
+    """
+    document = pickle.loads(doctree.read_bytes())
+    return "".join(node.astext() for node in document.findall(lambda node: node.tagname == "raw"))
+
+
+def messages_of_table(html: str) -> list[str]:
+    """List the sentences of a table that our code writes, with ``#`` for a number.
+
+    >>> messages_of_table("<td>Of 3,000 clips. No record of 05-gemma-lora.</td><td>7</td>")
+    ['Of # clips.', 'No record of 05-gemma-lora.']
+    """
+    texts = [part for text in BETWEEN_TAGS.findall(html) for part in SENTENCE_ENDS.split(unescape(text))]
+    return list(dict.fromkeys(NUMBER.sub("#", text) for text in texts))
+
+
+def table_in_words(html: str, words: Wording) -> str:
+    """Put the words of a language into a table that our code writes; its numbers stay, in their order.
+
+    >>> spanish = {"Of # clips.": "De # fragmentos."}
+    >>> table_in_words("<td>Of 3,000 clips.</td><td>Of 7.</td>", lambda text: spanish.get(text, text))
+    '<td>De 3,000 fragmentos.</td><td>Of 7.</td>'
+    """
+
+    def said(sentence: str) -> str:
+        message, numbers = NUMBER.sub("#", sentence), iter(NUMBER.findall(sentence))
+        translation = words(message)
+        return sentence if translation == message else re.sub("#", lambda _: next(numbers), translation)
+
+    return BETWEEN_TAGS.sub(
+        lambda found: as_text(" ".join(said(part) for part in SENTENCE_ENDS.split(unescape(found[0])))), html
+    )
 
 
 def updated(catalog: Catalog, messages: Iterable[str]) -> Catalog:
