@@ -69,8 +69,8 @@ def test_words_that_our_code_writes_stand_on_translated_pages(built: Path) -> No
 
 def test_an_exercise_says_its_kind_in_the_language_of_the_page(built: Path) -> None:
     def kinds(page: Path) -> list[str]:
-        titles = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select(".exercise .admonition-title")
-        return [found[1] for title in titles if (found := re.search(r"\((.+)\)$", title.get_text().strip()))]
+        titles = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select(".emoser-exercise > summary")
+        return [found[1] for title in titles if (found := re.search(r"\((.+?)\)", title.get_text()))]
 
     original, spanish = (kinds(built / "html" / folder / "01-corpus.html") for folder in ("", "es"))
     assert len(spanish) == len(original) >= 4
