@@ -1,4 +1,4 @@
-"""The directive that shows what the ledger's code makes on a page of prose: all claims, and what runs cost."""
+"""What the ledger's code makes on a page of prose: all claims, what runs cost, and how many scores were measured."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -8,7 +8,7 @@ from docutils.parsers.rst import directives
 from IPython.display import HTML
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from emoser_lib.reporting import show
 from emoser_lib.reporting.book.languages import CODE, table_in_words
@@ -35,6 +35,16 @@ class LedgerDirective(SphinxDirective):
         return [nodes.raw("", str(shown().data), format="html")]
 
 
+class ScoresRole(SphinxRole):
+    """How many scores the papers print (``printed``), or how many of them were measured again (``measured``)."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        measured, printed = verdicts.scores_measured(entries())
+        self.env.note_reread()
+        return [nodes.Text(str({"measured": measured, "printed": printed}[self.text]))], []
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("ledger", LedgerDirective)
+    app.add_role("scores", ScoresRole())
     return {"parallel_read_safe": True, "parallel_write_safe": True}

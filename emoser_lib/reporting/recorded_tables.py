@@ -10,7 +10,7 @@ from emoser_lib.corpora import LABELS
 from emoser_lib.errors import DataError, UsageError, did_you_mean
 from emoser_lib.experiments import Record, published_records
 from emoser_lib.experiments.runs.records import NOT_RECORDED
-from emoser_lib.reporting.seeds import f1_by_label, of_other_seeds, rarest_label, without
+from emoser_lib.reporting.seeds import OTHERS, f1_by_label, of_other_seeds, rarest_label, without
 
 Row = dict[str, Any]
 
@@ -330,7 +330,7 @@ def _seeds(record: Record) -> Iterator[Row]:
         return
     name, scored = scored_system(record)
     rarest, plain = rarest_label(record), _of_text_svm(record)
-    but = f"without {rarest}"
+    but = OTHERS
     limits = ("macro_f1", "low", "high")
     named = f"{name}, seed {record.parameters['seed']}"
     ours = f1_by_label(record)
@@ -355,7 +355,7 @@ def _beside_text_svm(record: Record) -> Iterator[Row]:
     found = {label: (n[label], [f1[label] for f1 in ours], theirs[label]) for label in sorted(n, key=lambda x: -n[x])}
     found["mean"] = (sum(n.values()), [sum(f1.values()) / together for f1 in ours], sum(theirs.values()) / together)
     but = [without(f1, rarest) for f1 in (*ours, theirs)]
-    found[f"mean without {rarest}"] = (sum(n.values()) - n[rarest], but[:-1], but[-1])
+    found[f"mean of {OTHERS}"] = (sum(n.values()), but[:-1], but[-1])
     for label, (clips, values, plainly) in found.items():
         spread = {"mean of seeds": sum(values) / len(values), "smallest": min(values), "largest": max(values)}
         yield {"label": label, "n": clips, **spread, "text-svm": plainly, "seeds": len(values)}

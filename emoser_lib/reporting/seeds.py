@@ -1,4 +1,4 @@
-"""Records of one setting that differ in nothing but the seed: their scores together, with and without the rarest label.
+"""Records of one setting at several seeds: their scores together, with and without the rarest label.
 
 A few clips of the rarest label move macro-F1 by more than most systems differ, so a score is shown with it and without.
 """
@@ -6,6 +6,9 @@ A few clips of the rarest label move macro-F1 by more than most systems differ, 
 from collections.abc import Sequence
 
 from emoser_lib.experiments import Record
+
+OTHERS = "the other labels, all clips"
+"""What a mean of F1 over all labels but the rarest is called: clips of the rarest stay in and can be answered wrong."""
 
 NO_SETTING = ("seed", "device")
 """Parameters that do not say what is measured. Older records have no device."""

@@ -12,6 +12,7 @@ from emoser_lib.corpora.generation import DEMO_DATA
 from emoser_lib.errors import DataError
 from emoser_lib.experiments import published_records
 from emoser_lib.reporting.book.recorded_numbers import recorded_number
+from emoser_lib.reporting.ledger.verdicts import ledger, scores_measured
 
 PUBLISHED = {record.name: record.metrics for record in published_records()}
 
@@ -78,3 +79,11 @@ def test_the_readme_has_the_front_pages_numbers(root: Path, name: str) -> None:
     shown += [claims[claim] for claim in re.findall(r"{claim}`([^`]+)`", front)]
     typed = re.findall(r"\b0\.\d+", (root / name).read_text())
     assert sorted(typed) == sorted(number for number in shown if "." in number)
+
+
+def test_the_readme_says_how_many_scores_were_measured(root: Path) -> None:
+    measured, printed = scores_measured(ledger())
+    english = f"Of the {printed} that they print, {measured} were measured again"
+    spanish = f"De las {printed} que publican se han medido de nuevo, con sus modelos y datos, {measured}:"
+    for name, told in {"README.md": english, "README.es.md": spanish}.items():
+        assert told in " ".join((root / name).read_text().split())

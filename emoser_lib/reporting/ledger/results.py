@@ -19,7 +19,7 @@ from emoser_lib.reporting.ledger.claims import NeedsRun, Verdict, claims
 from emoser_lib.reporting.ledger.rules import estimate_of, mean_of
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry
 from emoser_lib.reporting.recorded_tables import evaluated_on, scored_system
-from emoser_lib.reporting.seeds import f1_by_label, of_other_seeds, rarest_label, without
+from emoser_lib.reporting.seeds import OTHERS, f1_by_label, of_other_seeds, rarest_label, without
 from emoser_lib.reporting.tables import paper_intervals, paper_scores
 
 PLANNED = (
@@ -111,9 +111,7 @@ def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
             "run": f"{record.notebook}, {record.run}",
             "corpus": record.corpus.name if record.corpus else "",
             "macro-F1": record.metrics["macro_f1"],
-            "without its rarest label": without(f1_by_label(record), rarest_label(record))
-            if "per_label" in record.metrics
-            else None,
+            OTHERS: without(f1_by_label(record), rarest_label(record)) if "per_label" in record.metrics else None,
             "n": scored_system(record)[1]["n"],
             "training, minutes": record.metrics["seconds"] / 60,
             "threads": record.metrics["threads"],

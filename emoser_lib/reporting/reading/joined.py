@@ -132,7 +132,7 @@ def joined(name: str) -> dict[str, Any]:
 
 
 def seeds_told(name: str) -> dict[str, str]:
-    """List in words which seeds of a setting have their answers ``kept``, and which are not measured yet: ``missing``.
+    """List in words which seeds of a setting have their answers ``kept``, and which have no record yet: ``missing``.
 
     >>> sorted(seeds_told("05-gemma-lora-small-test"))
     ['kept', 'missing']
