@@ -4,13 +4,13 @@
 says what it shows; where there is none, it says so. What the other directives of the page draw with is here too.
 """
 
-import base64
 import io
 import json
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -49,8 +49,9 @@ def chart(figure: Figure, caption: str, says: str) -> list[nodes.Node]:
     held = io.StringIO()
     figure.savefig(held, format="svg", metadata={"Date": None})
     plt.close(figure)
-    data, told = base64.b64encode(held.getvalue().encode()).decode(), escape(caption)
-    picture = f'<img alt="{told}: {escape(says)}" src="data:image/svg+xml;base64,{data}">'
+    # Not base64, which would make the page a quarter larger.
+    data, told = quote(held.getvalue(), safe=" /:;=,().'-+*!?@~"), escape(caption)
+    picture = f'<img alt="{told}: {escape(says)}" src="data:image/svg+xml,{data}">'
     html = f"<figure>{picture}<figcaption>{told}</figcaption></figure>"
     return [nodes.raw("", html, format="html"), nodes.paragraph("", says)]
 

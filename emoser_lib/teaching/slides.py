@@ -223,7 +223,7 @@ def slides_of(page: str, folder: Path, notes: Notes | None = None) -> list[Slide
     if top is None or top.h1 is None:
         raise DataError(f"{folder} has a page that is none of this book: run `make book`.")
     run = _text(top.select_one(".emoser-run-card summary")).partition(", with ")[0].partition(". ")[0]
-    for left_out in top.select(".headerlink, .section-number, .copybtn, svg.sd-octicon"):
+    for left_out in top.select(".headerlink, .section-number, .copybtn, .emoser-top, svg.sd-octicon"):
         left_out.decompose()
     for link in top.select("a:not(.emoser-provenance a)"):
         link.unwrap()

@@ -3,7 +3,6 @@
 import importlib
 import json
 import re
-import shlex
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +10,6 @@ from types import ModuleType
 import nbformat
 import pytest
 
-from emoser_lib.cli.run import planned_runs
 from emoser_lib.environment import ROOT
 from emoser_lib.teaching.markers import SOLUTION_BLOCK, SOLUTION_LINES, for_students
 
@@ -44,21 +42,6 @@ def test_what_the_solutions_show_was_executed_as_it_stands(script: ModuleType, r
     shown = {label: code for path in NOTEBOOKS for label, _, code in script.solutions(path)}
     assert len(shown) > 20
     assert {label: of["code"] for label, of in kept.items()} == shown
-
-
-def test_the_parameters_of_each_command_pass_their_checks(script: ModuleType) -> None:
-    commands = [
-        shlex.split(line.replace("$k", "4").removeprefix("for k in 1 4 16; do ").removesuffix("; done"))
-        for path in NOTEBOOKS
-        for _, language, code in script.solutions(path)
-        if language == "bash"
-        for line in code.splitlines()
-    ]
-    for command in commands:
-        assert command[:2] == ["emoser", "run"]
-        options = command[3:]
-        assert set(options[::3]) <= {"-p"}
-        assert planned_runs(command[2], "demo", None, list(zip(options[1::3], options[2::3], strict=True)), {})
 
 
 @pytest.mark.parametrize("label", sorted(SHORT))

@@ -86,7 +86,7 @@ TABLE = {
     "a comment in a module": (LORA, more("# a comment\n"), "", False),
     "a docstring in a module": (LORA, replaced('"""', '"""Words. '), "", True),
     "code in a module of training": (LORA, more("x = 1\n"), "05 06 07 08 09 10 11 12 13 14", True),
-    "code of text systems": (f"{READING}/text_task.py", more("x = 1\n"), "05 06 07 08 09 10 12 14", True),
+    "code of text systems": (f"{READING}/text_task.py", more("x = 1\n"), "05 06 07 08 09 10 11 12 14", True),
     "code of Qwen-Audio's frames": (f"{LIBRARY}/systems/qwen_audio/frames.py", more("x = 1\n"), "06 07 14", True),
     "code of the corpora": (f"{LIBRARY}/corpora/corpus.py", more("x = 1\n"), ALL, True),
     "code that only draws tables of robustness": (
