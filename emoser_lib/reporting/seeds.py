@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from emoser_lib.experiments import Record
 
+RARE = 0.05
+"""Share of the clips below which a label is rare: our choice."""
+
 NO_SETTING = ("seed", "device")
 """Parameters that do not say what is measured. Older records have no device."""
 
@@ -30,6 +33,12 @@ def rarest_label(record: Record) -> str:
     """Return the label with the fewest of the clips that a record's scores are of."""
     per_label = record.metrics["per_label"]
     return min(per_label, key=lambda label: per_label[label]["n"])
+
+
+def has_rare_label(record: Record) -> bool:
+    """Say whether the rarest label has so few of the clips (`RARE`) that a score is worth showing without it."""
+    counts = [of["n"] for of in record.metrics["per_label"].values()]
+    return bool(min(counts) < RARE * sum(counts))
 
 
 def without(f1: dict[str, float], label: str) -> float:
