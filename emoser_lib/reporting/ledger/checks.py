@@ -333,9 +333,15 @@ def _than_mean_frames(notebook: str, row: str, reader: str) -> Check:
         judged = judged_order(gains, [f"UAR of {row} less {reader}'s", "less the classifier's"])
         if judged.verdict != "consistent" and gains[0].low > 0:
             # Below the classifier beyond its interval: what is lacking is training, and no precision.
-            verdict = UNKNOWN if gains[1].high < 0 else IMPRECISE
+            less = gains[1].high < 0
+            verdict: Verdict = UNKNOWN if less else IMPRECISE
+            than = (
+                "It hears, and less than the classifier."
+                if less
+                else "It hears; whether less than the classifier, the interval does not tell."
+            )
             open_ = (
-                "It hears. That the language model is good for it is not shown, nor refuted by so little training "
+                f"{than} That the language model is good for it is not shown, nor refuted by so little training "
                 f"(one seed, {record.parameters['epochs']} epochs)."
             )
             judged = judged._replace(verdict=verdict, reason=open_)
