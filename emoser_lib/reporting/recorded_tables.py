@@ -132,13 +132,18 @@ def _scores(record: Record) -> Iterator[Row]:
             "system": system,
             "run": record.run,
             **{column: scored[name] for column, name in SCORE_COLUMNS.items() if name in scored},
-            "drawn by": scored.get("drawn") or _drawn(record),
+            "drawn by": unit_drawn(record, scored),
             "evaluated on": evaluated_on(record),
         }
 
 
-def _drawn(record: Record) -> str:
-    """What the intervals of a record draw that is older than the column which says so."""
+def unit_drawn(record: Record, scored: Row) -> str:
+    """Return what the interval of a record's row of scores draws: clip, speaker or video.
+
+    Records that are older than the column which says so are told by their settings.
+    """
+    if told := scored.get("drawn"):
+        return str(told)
     asked = record.parameters
     return asked["scheme"] if "refit" in asked and not asked["refit"] and asked["scheme"] == "speaker" else "clip"
 
@@ -405,7 +410,8 @@ def _findings(record: Record) -> Iterator[Row]:
     for finding, of in found.items():
         value = next(of[name] for name in ("value", "standardised", "difference", "macro_f1") if name in of)
         clips = of.get("clips", of.get("n"))
-        interval = {"low": of.get("low"), "high": of.get("high")}
+        drawn = ("video" if "seen" in finding else "clip") if "low" in of else ""
+        interval = {"low": of.get("low"), "high": of.get("high"), "drawn by": drawn}
         yield {"finding": finding, "value": value, **interval, "clips": clips, "run": record.run}
 
 

@@ -10,6 +10,9 @@ from emoser_lib.experiments import Record
 OTHERS = "the other labels, all clips"
 """What a mean of F1 over all labels but the rarest is called: clips of the rarest stay in and can be answered wrong."""
 
+RARE = 0.05
+"""Share of the clips below which a label is rare: our choice."""
+
 NO_SETTING = ("seed", "device")
 """Parameters that do not say what is measured. Older records have no device."""
 
@@ -33,6 +36,12 @@ def rarest_label(record: Record) -> str:
     """Return the label with the fewest of the clips that a record's scores are of."""
     per_label = record.metrics["per_label"]
     return min(per_label, key=lambda label: per_label[label]["n"])
+
+
+def has_rare_label(record: Record) -> bool:
+    """Say whether the rarest label has so few of the clips (`RARE`) that a score is worth showing without it."""
+    counts = [of["n"] for of in record.metrics["per_label"].values()]
+    return bool(min(counts) < RARE * sum(counts))
 
 
 def without(f1: dict[str, float], label: str) -> float:

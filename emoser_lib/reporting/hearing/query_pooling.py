@@ -38,6 +38,7 @@ def choices(settings: EmosllmSettings) -> pd.DataFrame:
     learns = f"Adam, learning rate {s.learning_rate:g} down to 0, batch {s.batch_size}, {s.epochs} epochs"
     here = f"{s.window_seconds:g} s" if s.window_seconds else "whole clips"
     second = f"recognition of speech, weight {s.speech_weights[0]:g}"
+    orders = f"{said['emosllm-order']} (Technical Details); {said['emosllm-order-methodology']} (Methodology)"
     rows = [
         ("language model", s.llm, said["emosllm-llm"], SUMMARY),
         ("its adaptation", lora, "LoRA; matrices, rank and alpha not known", f"{SUMMARY}; numbers: {OURS}"),
@@ -51,7 +52,7 @@ def choices(settings: EmosllmSettings) -> pd.DataFrame:
         ("its blocks", blocks, unknown, OURS),
         ("into its width", "one linear layer a frame", unknown, OURS),
         ("order of the frames", s.positions, unknown, OURS),
-        ("order of the input", "audio, prompt, transcription", "audio, prompt, transcription if any", SUMMARY),
+        ("order of the input", "audio, prompt, transcription", orders, SUMMARY),
         ("wording of the prompt", "see below", unknown, OURS),
         ("length of the input", here, f"{said['emosllm-window-seconds']} s", SUMMARY),
         ("longer clips", cut if s.window_seconds else "whole", unknown, OURS),

@@ -53,6 +53,9 @@ test."""
 VOICES = "08-whisper-gemma-small-normalised"
 """The record that asks a classifier about the mean frames."""
 
+HEARS = "08-whisper-gemma-small-speaker"
+"""The record of a language model that hears new voices as they are."""
+
 AUDIT_RECORD = "12-audit-small-emospeech"
 
 COUNTED = "Counted on the configuration that the checkpoint has."
@@ -250,15 +253,29 @@ def sound_helps(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
 
 
 def smaller_is_effective(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-    """Compare Whisper-Gemma's printed score with a linear classifier of words, recorded on the same clips."""
+    """Compare Whisper-Gemma's printed score with a linear classifier of words, recorded on the same clips.
+
+    That is hearing beside reading, so it tells nothing of size, however far apart they are.
+    """
     record = the_record(TEXT, records)
     floor = estimate_of(row_of(record, "text-svm"))
     judged = judged_order([difference_of(_printed("thau-table3-whisper-gemma", claims), floor)], ["difference"])
+    heard = estimate_of(row_of(the_record(HEARS, records), "whisper-gemma"), "uar")
     reason = (
-        f"The printed score, beside our text-svm on the same clips ({floor}). {judged.reason} That the score is the "
-        "encoder's and no other part's, it does not show."
+        f"The printed score, beside our text-svm on the same clips ({floor}), which does not hear: what is above it "
+        "need not be the model's size. The fair control, a classifier on the same encoder's frames, was not run on "
+        "these clips. On elicited speech, with smaller models, the language model's UAR less that classifier's is "
+        f"{difference_of(heard, _of_mean_frames(records))}."
     )
-    return _beside(record, judged, reason)
+    return _beside(record, judged._replace(verdict=UNKNOWN), reason)
+
+
+def _of_mean_frames(records: Records) -> Estimate:
+    """UAR of a classifier on the mean of Whisper's frames, for new voices."""
+    asked = at(the_record(VOICES, records), "voices")
+    return estimate_of(
+        next(of for of in asked if (of["heard as"], of["voices"]) == ("mean frame", "new voices")), "uar"
+    )
 
 
 def _beside(record: Record, judged: Judged, reason: str) -> ClaimFinding:
@@ -297,7 +314,8 @@ def text_hypothesis(claim: Claim, claims: Claims, records: Records) -> ClaimFind
     reason = (
         f"Its direction only, with a smaller Gemma, beside a linear classifier of the same words. {judged.reason} F1 "
         f"of the {counts[rarest]} clips of {rarest} is {min(fear):.2f} to {max(fear):.2f} by the seed; that alone "
-        f"moves the score by {(max(fear) - min(fear)) / len(counts):.3f}."
+        f"moves the score by {(max(fear) - min(fear)) / len(counts):.3f}. The interval of the seeds' mean is the mean "
+        "of theirs and leaves out how far they lie apart."
     )
     return _beside(record, judged, reason)
 
@@ -309,16 +327,24 @@ def _than_mean_frames(notebook: str, row: str, reader: str) -> Check:
     """
 
     def check(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
-        record, asked = the_record(notebook, records), the_record(VOICES, records)
-        control = next(
-            of for of in at(asked, "voices") if (of["heard as"], of["voices"]) == ("mean frame", "new voices")
-        )
-        hears, classifier = estimate_of(row_of(record, row), "uar"), estimate_of(control, "uar")
+        record, classifier = the_record(notebook, records), _of_mean_frames(records)
+        hears = estimate_of(row_of(record, row), "uar")
         gains = [difference_of(hears, estimate_of(row_of(record, reader), "uar")), difference_of(hears, classifier)]
         judged = judged_order(gains, [f"UAR of {row} less {reader}'s", "less the classifier's"])
         if judged.verdict != "consistent" and gains[0].low > 0:
-            open_ = "It hears. That the language model is good for it is not shown, nor refuted by so little training."
-            judged = judged._replace(verdict=IMPRECISE, reason=open_)
+            # Below the classifier beyond its interval: what is lacking is training, and no precision.
+            less = gains[1].high < 0
+            verdict: Verdict = UNKNOWN if less else IMPRECISE
+            than = (
+                "It hears, and less than the classifier."
+                if less
+                else "It hears; whether less than the classifier, the interval does not tell."
+            )
+            open_ = (
+                f"{than} That the language model is good for it is not shown, nor refuted by so little training "
+                f"(one seed, {record.parameters['epochs']} epochs)."
+            )
+            judged = judged._replace(verdict=verdict, reason=open_)
         reason = (
             "Its direction only, with smaller models on another corpus, whose words tell nothing. The fair control is "
             f"a classifier on the mean of the same frames, of new voices too ({classifier}). {judged.reason}"
@@ -344,7 +370,7 @@ def batch_limit(claim: Claim, claims: Claims, records: Records) -> ClaimFinding:
     )
     measured = ", ".join(f"{name}: {memory:.0f} GB" for name, memory in needed.items())
     assert fits == [True, True, False], measured
-    return ClaimFinding(verdict="differs", reason=reason, measured=measured, notebook="08-whisper-gemma")
+    return ClaimFinding(verdict=UNKNOWN, reason=reason, measured=measured, notebook="08-whisper-gemma")
 
 
 @cache
@@ -415,7 +441,7 @@ CHECKS: Mapping[str, Check] = {
     "whisper_gemma_billions": _billions(*WHISPER, lambda of: of.systems[0].parameters),
     "llama_billions": _billions("10-emosllm", "iemocap", lambda of: of.parameters),
     "whisper_apart": _apart("thau-whisper-gemma-first-test", "thau-table3-emo2vec-gemma"),
-    "hears_more_than_frames": _than_mean_frames("08-whisper-gemma-small-speaker", "whisper-gemma", "text-svm"),
+    "hears_more_than_frames": _than_mean_frames(HEARS, "whisper-gemma", "text-svm"),
     "emosllm_more_than_frames": _than_mean_frames("10-emosllm-small-speaker", "emosllm, no transcription", "text only"),
     "mel_bands_v3": _bands("openai/whisper-large-v3", "08-whisper-gemma", "num_mel_bins"),
     "mel_bands_qwen": _bands("Qwen/Qwen-Audio-Chat", "06-qwen-audio-zero-shot", "audio", "n_mels"),

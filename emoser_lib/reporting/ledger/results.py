@@ -18,8 +18,15 @@ from emoser_lib.reporting.ledger.checks import planned, planned_run
 from emoser_lib.reporting.ledger.claims import NeedsRun, Verdict, claims
 from emoser_lib.reporting.ledger.rules import estimate_of, mean_of
 from emoser_lib.reporting.ledger.verdicts import LedgerEntry
-from emoser_lib.reporting.recorded_tables import evaluated_on, scored_system
-from emoser_lib.reporting.seeds import OTHERS, f1_by_label, of_other_seeds, rarest_label, without
+from emoser_lib.reporting.recorded_tables import evaluated_on, scored_system, unit_drawn
+from emoser_lib.reporting.seeds import (
+    OTHERS,
+    f1_by_label,
+    has_rare_label,
+    of_other_seeds,
+    rarest_label,
+    without,
+)
 from emoser_lib.reporting.tables import paper_intervals, paper_scores
 
 PLANNED = (
@@ -104,14 +111,16 @@ def measured_costs(records: Sequence[Record] | None = None) -> pd.DataFrame:
     """Tabulate what recorded trainings cost on their machine, beside their scores with and without the rarest label.
 
     Returns:
-        One row per record.
+        One row per record; nothing without the rarest label where none is rare.
     """
     rows = [
         {
             "run": f"{record.notebook}, {record.run}",
             "corpus": record.corpus.name if record.corpus else "",
             "macro-F1": record.metrics["macro_f1"],
-            OTHERS: without(f1_by_label(record), rarest_label(record)) if "per_label" in record.metrics else None,
+            OTHERS: without(f1_by_label(record), rarest_label(record))
+            if "per_label" in record.metrics and has_rare_label(record)
+            else None,
             "n": scored_system(record)[1]["n"],
             "training, minutes": record.metrics["seconds"] / 60,
             "threads": record.metrics["threads"],
@@ -164,8 +173,9 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
 
     Returns:
         One row per system: evaluated on (corpus and which of its clips), source ("printed" or "recorded" and the
-        profile), macro_f1, low, high, parameters, trained, and GFLOP a clip. The paper's interval is the printed one;
-        of several seeds, score and limits are the means. Runs on one fold that chose settings are left out.
+        profile), macro_f1, low, high, drawn by (what the interval draws), parameters, trained, and GFLOP a clip. The
+        paper's interval is the printed one; of several seeds, score and limits are the means, and how far they lie
+        apart is not in them. Runs on one fold that chose settings are left out.
     """
     rows = []
     printed = [entry.claim for entry in entries if entry.claim.interval is not None]
@@ -180,6 +190,7 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
                 "macro_f1": claim.value,
                 "low": claim.value - claim.interval,
                 "high": claim.value + claim.interval,
+                "drawn by": "none (formula)",
                 **_first_cost(
                     planned(claim.answer.notebook, claim.answer.run),
                     planned_run(claim.answer.notebook, claim.answer.run),
@@ -192,7 +203,7 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
             seeds = of_other_seeds(record, known)
             if record != seeds[0]:
                 continue
-            name, _ = scored_system(record)
+            name, scored = scored_system(record)
             limits = mean_of([estimate_of(scored_system(seed)[1]) for seed in seeds])
             path = shipped_files() / "notebooks" / f"{record.notebook}.ipynb"
             run = PlannedRun(path, record.profile, record.run, record.parameters, {})
@@ -202,6 +213,7 @@ def efficiency(entries: Sequence[LedgerEntry], records: Sequence[Record] | None 
                     "evaluated on": evaluated_on(record),
                     "source": f"recorded, {record.profile}",
                     **dict(zip(("macro_f1", "low", "high"), limits, strict=True)),
+                    "drawn by": unit_drawn(record, scored),
                     **_first_cost(dry_run([run], run.profile).runs[0], run),
                 }
             )

@@ -12,7 +12,7 @@ from emoser_lib.experiments.runs.parameters import read_notebook
 from emoser_lib.reporting.book.provenance import chapter_of
 from emoser_lib.reporting.book.uses import Chapter, Defined, Library
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[3] / "notebooks").glob("*.ipynb"))
 
 SOURCES = {
     "__init__.py": "",

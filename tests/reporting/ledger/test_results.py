@@ -61,6 +61,7 @@ def test_recorded_trainings_show_what_they_cost() -> None:
     assert table.loc["08-whisper-gemma, speaker", "n"] == 1131
     lora = table.loc["05-gemma-lora, test"]
     assert lora["the other labels, all clips"] == pytest.approx(0.679, abs=5e-4)
+    assert table.loc[table["corpus"] == "elicited_es", "the other labels, all clips"].isna().all(), "no label is rare"
 
 
 def test_planned_costs_are_those_that_the_facts_state() -> None:
@@ -82,6 +83,8 @@ def test_efficiency_has_table_3_at_planned_costs_and_recorded_runs_at_their_own(
     assert "whisper-gemma" in recorded.index
     assert recorded.index.str.match(r"gemma-lora, mean of \d seeds").sum() == 1
     assert recorded["parameters, billions"].max() < 1
+    by_speaker = recorded["evaluated on"].str.contains("speaker")
+    assert (recorded["drawn by"] == by_speaker.map({True: "speaker", False: "clip"})).all()
     assert not table["evaluated on"].str.contains("fold 0").any(), "a run that chose settings is no result"
     # Twice the matrices' parameters for each token: of Gemma 2B, 1.98 billion without the embeddings, 184 tokens.
     assert printed.loc["Gemma, rank 32 and alpha 32", "GFLOP a clip"] == pytest.approx(2 * 1.98 * 184, rel=0.02)
