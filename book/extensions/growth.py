@@ -75,7 +75,9 @@ def sentence(found: Result) -> str:
     return (
         f"A slope of 1 is growth in proportion; at the end the steepest is {slopes[steepest]:.2f} ({steepest}). "
         f"Training steps cost {times:.2f} times as much with {int(largest):,} clips as with {int(smallest):,}. The "
-        f"most memory that is added is {most[0]:,.0f} MB ({most[1]})."
+        f"most memory that is added is {most[0]:,.0f} MB ({most[1]}). Added is what goes beyond the most that the process "
+        f"had held before. Ahead of the steps it encodes, and had held {of[largest]['before_mb']:,.0f} MB by then with "
+        f"{int(largest):,} clips, so the steps' own memory does not show there."
     )
 
 
