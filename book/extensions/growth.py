@@ -1,6 +1,6 @@
 """The directive that shows what `make bench-growth` measured: a chart and the table of the same values."""
 
-from math import log10
+from math import log10, nan
 
 import pandas as pd
 from benchmark import Measured, Result, chart, folded, table
@@ -43,7 +43,7 @@ def drawn(found: Result) -> Figure:
     """Seconds and added memory against clips, a panel each."""
     values = {
         "processor seconds": lambda at: at["seconds"],
-        "memory added, MB": lambda at: max(1.0, at["peak_mb"] - at["before_mb"]),
+        "memory added, MB": lambda at: (at["peak_mb"] - at["before_mb"]) or nan,
     }
     tables = []
     for what, of in values.items():
@@ -75,7 +75,9 @@ def sentence(found: Result) -> str:
     return (
         f"A slope of 1 is growth in proportion; at the end the steepest is {slopes[steepest]:.2f} ({steepest}). "
         f"Training steps cost {times:.2f} times as much with {int(largest):,} clips as with {int(smallest):,}. The "
-        f"most memory that is added is {most[0]:,.0f} MB ({most[1]})."
+        f"most memory that is added is {most[0]:,.0f} MB ({most[1]}). Added is what goes beyond the most that the "
+        f"process had held before, and without any no point is drawn: ahead of the steps it encodes, and with "
+        f"{int(largest):,} clips it had held {of[largest]['before_mb']:,.0f} MB by then."
     )
 
 

@@ -44,6 +44,11 @@ INDEX = re.compile(r'<script src="(_static/(searchtools|language_data)|searchind
 
 MATHJAX = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\n?|<script[^>]*/mathjax/[^>]*></script>\n?")
 
+FOLDED_CODE = re.compile(r'<div class="cell (?P<tags>[^"]*)">\s*<details.*?</details>', re.DOTALL)
+SOLVED = "### BEGIN SOLUTION"
+CHECKS = "tag_raises-exception"
+"""The tag of a cell that checks an exercise: in an edition to be completed it fails at first."""
+
 SCROLLING = re.compile(
     r"<div class=.emoser-table-scroll. tabindex='0' role='region' aria-label='(?P<label>[^']*)'>"
     r'|<div class="pst-scrollable-table-container">'
@@ -64,6 +69,7 @@ def mended(page: str, definitions: Mapping[str, str] = MappingProxyType({})) -> 
     page = LINK.sub(lambda to: f'data-definition="{definitions[to[1]]}" ' if to[1] in definitions else "", page)
     for wrong, right in REPLACED.items():
         page = re.sub(wrong, right, page)
+    page = FOLDED_CODE.sub(_named_code, page)
     for wrong, said in (
         # MyST-NB: what these unfold, in a reader's words.
         ("(?:Show|Hide) code cell source", _("Code")),
@@ -81,6 +87,12 @@ def mended(page: str, definitions: Mapping[str, str] = MappingProxyType({})) -> 
         # Sphinx loads it where only a cell's code or a page that was read before had a formula.
         page = MATHJAX.sub("", page)
     return "".join(_named_tables(page))
+
+
+def _named_code(cell: re.Match[str]) -> str:
+    """MyST-NB: what is folded of an exercise, its solution and its check, is called as all other code is."""
+    said = _("Check") if CHECKS in cell["tags"] else _("Solution in code") if SOLVED in cell[0] else ""
+    return re.sub("(?<=>)(?:Show|Hide) code cell source(?=<)", said, cell[0]) if said else cell[0]
 
 
 def _named_tables(page: str) -> Iterator[str]:

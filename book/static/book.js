@@ -1,8 +1,8 @@
 // A table that is wider than the text takes the margin: the theme then moves the list of contents out of its way. This
 // runs before the theme looks for what is in the margin, so it stands before the theme's own script. Where a table is
-// wider still, its box says on which side there is more.
+// wider still, or a formula wider than the page, its box says on which side there is more.
 document.addEventListener("DOMContentLoaded", () => {
-  const boxes = [...document.querySelectorAll(".bd-article :is(.emoser-table-scroll, .pst-scrollable-table-container)")];
+  const boxes = [...document.querySelectorAll(".bd-article :is(.emoser-table-scroll, .pst-scrollable-table-container, div.math)")];
   const show = (box) => {
     const hidden = box.scrollWidth - box.clientWidth - box.scrollLeft;
     box.classList.toggle("emoser-more-right", hidden > 1);

@@ -67,7 +67,8 @@ def speakers(corpus: Corpus) -> pd.DataFrame:
     rows = corpus.frame[(corpus.frame["speaker"] != "") & (corpus.frame["label"] != "")]
     counts = pd.crosstab(rows["speaker"], rows["label"]).reindex(columns=list(corpus.labels), fill_value=0)
     gender = rows.groupby("speaker")["gender"].first()
-    return counts.assign(gender=gender)[["gender", *corpus.labels]] if len(counts) else pd.DataFrame()
+    table = counts.assign(gender=gender)[["gender", *corpus.labels]].rename_axis(columns="label")
+    return table if len(counts) else pd.DataFrame()
 
 
 def typical_words(corpus: Corpus, n: int = 6) -> pd.DataFrame:
@@ -159,11 +160,18 @@ def show(table: pd.DataFrame | pd.Series, digits: int = 3) -> HTML:
     return HTML(f"<div class='emoser-table-scroll' tabindex='0' role='region' aria-label='Table'>{html}</div>")
 
 
+NOTHING = ("", "nan", "–")
+"""What an empty cell says."""
+
+
 def _without_constants(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Take out what is the same in all rows, and say it; a fraction, which was measured, stays where it is.
 
-    Where rows were named by such a value, the next column names them.
+    Where rows were named by such a value, the next column names them. Columns that have a name together are values of
+    one thing, such as labels: all of them stay.
     """
+    if frame.columns.name:
+        return frame, []
     index = frame.index
     if len(frame) > 1 and index.name and index.nunique() == 1 and isinstance(frame.iloc[0, 0], str):
         frame = frame.reset_index().set_index(str(frame.columns[0]))
@@ -171,7 +179,7 @@ def _without_constants(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     same = [len(frame) > 1 and column.map(str).nunique() == 1 and not _measured(column) for column in columns]
     if all(same):
         return frame, []
-    said = [column for column, one in zip(columns, same, strict=True) if one and str(column.iloc[0]) not in ("", "nan")]
+    said = [column for column, one in zip(columns, same, strict=True) if one and str(column.iloc[0]) not in NOTHING]
     told = [f"{_shown(column.name)} {_format_of(column, 0)(column.iloc[0])}" for column in said]
     return frame.loc[:, np.logical_not(same)], told
 

@@ -193,6 +193,16 @@ def test_what_all_rows_have_in_common_is_said_once_above_them() -> None:
     assert cells_of(table.head(1))[0] == cells_of(table[["n", "run"]])[0] == ""
 
 
+def test_a_count_by_label_stays_in_its_table_though_all_rows_have_the_same() -> None:
+    counts = pd.DataFrame({"joy": [4, 4], "anger": [3, 5]}, index=["ana", "eva"]).rename_axis(columns="label")
+    assert cells_of(counts) == ("", ["", "joy", "anger", "ana", "4", "3", "eva", "4", "5"])
+
+
+def test_a_column_of_which_nothing_is_known_is_left_out_without_a_word() -> None:
+    table = pd.DataFrame({"measured": ["–", "–"], "verdict": ["open", "holds"]}, index=["a", "b"])
+    assert cells_of(table) == ("", ["", "verdict", "a", "open", "b", "holds"])
+
+
 def test_a_model_has_a_short_name_and_a_note() -> None:
     names = ["google/gemma-3-270m (base, de-quantised)", "openai/whisper-base (speech), google/gemma-3-270m (it)"]
     caption, cells = cells_of(pd.DataFrame({"model": names[:1] * 2 + ["a/b"], "F1": [0.1, 0.2, 0.3]}))
