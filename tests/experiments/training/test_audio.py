@@ -138,7 +138,7 @@ def test_answers_come_from_what_was_trained_and_need_the_audio(llm: LLM, encoder
     assert not random[0].equals(random[2])
     assert not random[0].equals(cell.predicted())
     (tmp_path / cell.key / "trained.safetensors").unlink()
-    with pytest.raises(DataError, match="delete its folder"):
+    with pytest.raises(DataError, match="delete the cell's folder"):
         answers_of_cell(llm, system, hearing, cell, CUT.validation[:1], tmp_path)
 
 
