@@ -233,13 +233,21 @@ def updated(catalog: Catalog, messages: Iterable[str]) -> Catalog:
     return catalog
 
 
+SENTENCE = 40
+"""Letters from which a message is taken for a sentence, of which a translation keeps at least half (our choice)."""
+
+
 def faults(catalog: Catalog, messages: Iterable[str]) -> list[str]:
-    """Say what a finished page lacks: messages without translation, or whose roles, links, code or formulas differ.
+    """Say what a finished page lacks: translations, their roles, links, code and formulas, or half of a sentence.
 
     >>> catalog = Catalog(locale="es")
     >>> _ = catalog.add("See {term}`LoRA`.", "Véase {term}`rango <rank>`.")
     >>> faults(catalog, ["See {term}`LoRA`.", "No."])
     ['differs in {term}`LoRA`, {term}`rank`: See {term}`LoRA`.', 'not translated: No.']
+    >>> sentence = "Folds only judge: what answers is trained once more."
+    >>> _ = catalog.add(sentence, "Particiones")
+    >>> faults(catalog, [sentence])[0][:28]
+    'too short to say it all: Fol'
     """
     found = []
     for message in messages:
@@ -248,6 +256,8 @@ def faults(catalog: Catalog, messages: Iterable[str]) -> list[str]:
         elif different := sorted(_held(message) ^ _held(translation)):
             names = ", ".join(name for name, _ in different)
             found.append(f"differs in {names}: {message}")
+        elif len(message) > SENTENCE and 2 * len(translation) < len(message):
+            found.append(f"too short to say it all: {message}")
     return found
 
 
