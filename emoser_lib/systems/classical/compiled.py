@@ -21,15 +21,17 @@ def load_librosa() -> ModuleType:
     which then ends every later process with a segmentation fault (https://github.com/numba/numba/issues/10128).
 
     Raises:
-        DataError: the folder of the compiled functions (``$NUMBA_CACHE_DIR``, default ``numba`` in `cache_home`)
+        DataError: the folder of the compiled functions (``$NUMBA_CACHE_DIR``, default ``compiled`` in `cache_home`)
             cannot be written, or has no locks.
 
     >>> load_librosa().hz_to_midi(440.0).item()
     69.0
     """
-    # By default numba keeps them beside librosa or in the home folder, which a compute node may only read.
-    folder = Path(os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_home() / "numba")))
+    # By default numba keeps them beside librosa or in the home folder, which a compute node may only read. Its setting
+    # is written, as the environment's variable counts only where nothing (FunASR does) has imported numba before.
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_home() / "compiled")
     with locked(folder / ".lock"):
+        import_module("numba").config.CACHE_DIR = str(folder)
         for module in COMPILED_ON_IMPORT:
             import_module(module)
     return import_module("librosa")

@@ -1,9 +1,12 @@
 """Two processes never compile librosa's functions at once: what they keep would end every later one."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numba
 import pytest
 
 from emoser_lib.files import locked
@@ -14,21 +17,25 @@ class _Busy(Exception):
     pass
 
 
-def test_librosa_compiles_behind_a_lock_of_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The modules that compile are loaded while the lock is held, in the folder that numba is told."""
+def test_librosa_compiles_behind_the_lock_of_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules that compile are loaded while the lock is held and into its folder, though numba was there before."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("EMOSER_CACHE", str(tmp_path))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "elsewhere")
     loaded = []
 
-    def load(module: str) -> None:
+    def load(module: str) -> ModuleType:
         if module in compiled.COMPILED_ON_IMPORT:
-            with pytest.raises(_Busy), locked(tmp_path / "numba" / ".lock", busy=_Busy()):
+            assert str(tmp_path / "compiled") == numba.config.CACHE_DIR
+            with pytest.raises(_Busy), locked(tmp_path / "compiled" / ".lock", busy=_Busy()):
                 pass
         loaded.append(module)
+        return numba
 
     monkeypatch.setattr(compiled, "import_module", load)
     compiled.load_librosa.__wrapped__()
-    assert loaded == [*compiled.COMPILED_ON_IMPORT, "librosa"]
+    assert loaded == ["numba", *compiled.COMPILED_ON_IMPORT, "librosa"]
+    assert "NUMBA_CACHE_DIR" not in os.environ, "another process has its own folder"
 
 
 def test_what_is_used_of_librosa_compiles_in_these_modules_only() -> None:
