@@ -154,7 +154,8 @@ def _checked(cells: Sequence[nbformat.NotebookNode], seconds: float) -> dict[str
         resources = {"metadata": {"path": scratch}}
         client = NotebookClient(notebook, km=manager, resources=resources, shutdown_kernel="immediate")
         stopped = ""
-        with client.setup_kernel(stdout=DEVNULL, stderr=DEVNULL):  # the teacher's terminal is not theirs
+        # Its kernel ends with it, a loop without end too; and the teacher's terminal is not theirs.
+        with client.setup_kernel(cleanup_kc=True, stdout=DEVNULL, stderr=DEVNULL):
             end = time.monotonic() + seconds
             for place, cell in enumerate(notebook.cells):
                 why = stopped = stopped or (over if end <= time.monotonic() else "")

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from emoser_lib.teaching.grading import Grade, grade_folder, grades_table, read_assignments
@@ -101,6 +102,8 @@ def test_what_never_ends_or_kills_the_kernel_costs_the_rest_only(grades: dict[st
     assert grades["endless"].checks == {"check-one": "", "check-two": over, "check-three": over}
     assert grades["odd"].checks["check-three"] == "the kernel died"
     assert passed(grades["odd"]) == ["check-two"]
+    left = [child for child in psutil.Process().children() if "ipykernel_launcher" in " ".join(child.cmdline())]
+    assert left == [], "each notebook's kernel ends with it"
 
 
 def test_a_cell_that_is_there_twice_is_not_guessed(grades: dict[str, Grade]) -> None:
